@@ -1,0 +1,74 @@
+"""Readings as columns: a batch is a few arrays, never an object per reading."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.machines import MachineClass
+
+type Instants = npt.NDArray[np.int64]
+"""Microseconds since 1970-01-01T00:00:00Z; shape (n,)."""
+
+type Matrix = npt.NDArray[np.float64]
+"""Shape (n, sensors); NaN says that the sensor was missing from the reading."""
+
+type Keys = npt.NDArray[np.int32]
+"""`Machine.key` of each row; shape (n,)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReadingBatch:
+    """Readings of machines of one class, in arrival order.
+
+    Attributes:
+        machine_class: What the columns of `values` are.
+        machine_keys: Shape (n,).
+        instants_us: Shape (n,), microseconds UTC.
+        values: Shape (n, sensors), finite or NaN (missing), C-contiguous.
+    """
+
+    machine_class: MachineClass
+    machine_keys: Keys
+    instants_us: Instants
+    values: Matrix
+
+    def __post_init__(self) -> None:
+        rows = len(self.instants_us)
+        wanted = (rows, len(self.machine_class.sensors))
+        if self.values.shape != wanted or self.machine_keys.shape != (rows,):
+            raise ValueError(
+                f"columns disagree: {self.machine_keys.shape} machines, {rows} instants, values "
+                f"{self.values.shape} instead of {wanted}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.instants_us)
+
+    def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Self:
+        """Return the named rows, in that order."""
+        return type(self)(
+            machine_class=self.machine_class,
+            machine_keys=self.machine_keys[rows],
+            instants_us=self.instants_us[rows],
+            values=self.values[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class History:
+    """One machine's readings over a period, oldest first, each instant once.
+
+    Attributes:
+        machine: Name of the machine.
+        instants_us: Shape (n,), strictly increasing.
+        values: Shape (n, sensors) in the order of the machine class; NaN is missing.
+    """
+
+    machine: str
+    instants_us: Instants
+    values: Matrix
+
+    def __len__(self) -> int:
+        return len(self.instants_us)

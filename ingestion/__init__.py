@@ -1,0 +1,1 @@
+"""Kafka to Postgres and back: publish and consume loops over small protocols."""

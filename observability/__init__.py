@@ -1,0 +1,1 @@
+"""One catalogue of metrics, the log format, dashboards and alert rules as code."""

@@ -1,0 +1,1 @@
+"""Composition root: settings, CLI, cluster, actors, Serve applications and console."""

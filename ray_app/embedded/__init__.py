@@ -1,0 +1,1 @@
+"""The embedded default: a real Kafka, PostgreSQL and MLflow, started from packages."""

@@ -1,0 +1,1 @@
+"""Postgres: schema, migrations, reads and writes. Nothing else imports psycopg2."""

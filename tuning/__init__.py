@@ -1,0 +1,1 @@
+"""Search space, objective, sweep, registry and promotion."""
