@@ -192,6 +192,6 @@ class OffsetsLostError(PlatformError):
     def __str__(self) -> str:
         return (
             f"{self.topic}[{self.partition}] lost offsets {self.wanted} to {self.earliest - 1}: "
-            "they left Kafka by retention before they were stored. Lengthen the topic's retention, then "
-            "accept the gap with `millwright ingest --accept-gap`"
+            "they left Kafka by retention before they were stored. Lengthen the topic's retention, "
+            "then accept the gap with `millwright ingest --accept-gap`"
         )
