@@ -1,0 +1,262 @@
+"""Every metric of the platform, declared once: name, kind, unit, labels, buckets, meaning.
+
+Labels are closed sets (topics, reasons, routes), so that the number of series is known in
+advance. What grows with the fleet, such as a value per machine, lives in Postgres instead.
+The rooms speak to the one port `Metrics`; who runs on Ray binds it to `ray.util.metrics`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Kind(StrEnum):
+    """What the numbers of a metric mean."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric of the catalogue.
+
+    Attributes:
+        name: Name in Prometheus without the suffix `_total` that a counter gains.
+        kind: Counter, gauge or histogram.
+        help: One sentence for the reader of a dashboard.
+        unit: `readings`, `seconds`, …; empty for a plain number.
+        labels: Names of its labels; every call gives all of them.
+        buckets: Upper bounds of a histogram, in `unit`, ascending; empty for the others.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    unit: str = ""
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def series(self) -> str:
+        """Name as Prometheus stores it."""
+        return f"{self.name}_total" if self.kind is Kind.COUNTER else self.name
+
+
+class Metrics(Protocol):
+    """Where numbers go. A label that the metric does not declare raises ValueError."""
+
+    def add(self, metric: Metric, amount: float = 1, **labels: str) -> None:
+        """Add to a counter; an amount of zero only makes the series known."""
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """Set a gauge."""
+
+    def observe(self, metric: Metric, value: float, **labels: str) -> None:
+        """Put one value into a histogram, in the metric's unit."""
+
+
+class NoMetrics:
+    """For tools and tests that nobody watches: accepts every call of `Metrics`, keeps nothing."""
+
+    def add(self, metric: Metric, amount: float = 1, **labels: str) -> None:
+        """Check the labels and forget."""
+        checked(metric, labels)
+        if amount < 0:
+            raise ValueError(f"{metric.name} is a counter and cannot shrink by {amount}")
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:  # noqa: ARG002 - a sink
+        """Check the labels and forget."""
+        checked(metric, labels)
+
+    def observe(self, metric: Metric, value: float, **labels: str) -> None:  # noqa: ARG002 - a sink
+        """Check the labels and forget."""
+        checked(metric, labels)
+
+
+def checked(metric: Metric, labels: dict[str, str]) -> dict[str, str]:
+    """Return the labels when they are exactly those the metric declares.
+
+    Raises:
+        ValueError: A label is missing or unknown.
+    """
+    if set(labels) != set(metric.labels):
+        raise ValueError(f"{metric.name} takes the labels {metric.labels}, got {tuple(labels)}")
+    return labels
+
+
+_LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+PRODUCED = Metric(
+    name="millwright_readings_produced",
+    kind=Kind.COUNTER,
+    unit="readings",
+    help="Readings that Kafka acknowledged",
+)
+PRODUCE_ERRORS = Metric(
+    name="millwright_produce_errors",
+    kind=Kind.COUNTER,
+    unit="readings",
+    help="Readings whose delivery report was an error",
+)
+CONSUMED = Metric(
+    name="millwright_messages_consumed",
+    kind=Kind.COUNTER,
+    unit="messages",
+    help="Messages read from Kafka by the ingestion",
+)
+STORED = Metric(
+    name="millwright_readings_stored",
+    kind=Kind.COUNTER,
+    unit="readings",
+    help="Readings that were new and are committed",
+)
+DUPLICATES = Metric(
+    name="millwright_readings_duplicate",
+    kind=Kind.COUNTER,
+    unit="readings",
+    help="Readings that were stored already and were left out",
+)
+QUARANTINED = Metric(
+    name="millwright_messages_quarantined",
+    kind=Kind.COUNTER,
+    unit="messages",
+    labels=("reason",),
+    help="Messages kept in quarantine, by the rule they broke",
+)
+LAG = Metric(
+    name="millwright_consumer_lag",
+    kind=Kind.GAUGE,
+    unit="messages",
+    labels=("group",),
+    help="Messages in Kafka that a group (ingest, scorer) has not taken yet",
+)
+BATCH_LATENCY = Metric(
+    name="millwright_batch_seconds",
+    kind=Kind.HISTOGRAM,
+    unit="seconds",
+    labels=("stage",),
+    buckets=_LATENCY_S,
+    help="Time one batch spends in a stage: consume, decode, store, score",
+)
+BATCH_SIZE = Metric(
+    name="millwright_batch_readings",
+    kind=Kind.HISTOGRAM,
+    unit="readings",
+    buckets=(1, 10, 50, 100, 500, 1000, 2500, 5000, 10_000, 20_000),
+    help="Readings committed together",
+)
+INFRASTRUCTURE_FAULTS = Metric(
+    name="millwright_infrastructure_faults",
+    kind=Kind.COUNTER,
+    labels=("service",),
+    help="Times a service (kafka, postgres, mlflow) was away and was tried again",
+)
+SCORED = Metric(
+    name="millwright_readings_scored",
+    kind=Kind.COUNTER,
+    unit="readings",
+    help="Readings the champion scored on the stream",
+)
+SCORE_DELAY = Metric(
+    name="millwright_score_delay_seconds",
+    kind=Kind.HISTOGRAM,
+    unit="seconds",
+    buckets=(*_LATENCY_S, 30.0, 60.0),
+    help="Time from a reading's own instant to its verdict in Postgres",
+)
+ANOMALIES = Metric(
+    name="millwright_anomalies",
+    kind=Kind.COUNTER,
+    unit="readings",
+    labels=("kind",),
+    help="Anomalous readings, of a machine or of a sensor",
+)
+INCIDENTS_OPENED = Metric(
+    name="millwright_incidents_opened",
+    kind=Kind.COUNTER,
+    labels=("kind",),
+    help="Incidents opened, of a machine or of a sensor",
+)
+INCIDENTS_OPEN = Metric(
+    name="millwright_incidents_open",
+    kind=Kind.GAUGE,
+    help="Incidents open now",
+)
+SWEEP_TRIALS = Metric(
+    name="millwright_sweep_trials",
+    kind=Kind.COUNTER,
+    labels=("outcome",),
+    help="Trials of sweeps: finished or failed",
+)
+SWEEP_SECONDS = Metric(
+    name="millwright_sweep_seconds",
+    kind=Kind.HISTOGRAM,
+    unit="seconds",
+    buckets=(5, 10, 20, 40, 60, 120, 300, 600, 1800),
+    help="Duration of a sweep",
+)
+MODEL_VERSION = Metric(
+    name="millwright_model_version",
+    kind=Kind.GAUGE,
+    labels=("consumer",),
+    help="Highest champion version in use by the scorer or a predictor",
+)
+MODEL_REFUSED = Metric(
+    name="millwright_models_refused",
+    kind=Kind.COUNTER,
+    labels=("consumer",),
+    help="Promoted packages that failed verification; the old model served on",
+)
+DRIFT = Metric(
+    name="millwright_drift",
+    kind=Kind.GAUGE,
+    help="Largest drift of live features against training over the machine classes",
+)
+PREDICT_REQUESTS = Metric(
+    name="millwright_predict_requests",
+    kind=Kind.COUNTER,
+    unit="requests",
+    labels=("status",),
+    help="Requests to predict, by class of status: 2xx, 4xx, 5xx",
+)
+PREDICT_LATENCY = Metric(
+    name="millwright_predict_seconds",
+    kind=Kind.HISTOGRAM,
+    unit="seconds",
+    buckets=_LATENCY_S,
+    help="Time a predict request spends in the replica",
+)
+ACTOR_RESTARTS = Metric(
+    name="millwright_actor_restarts",
+    kind=Kind.COUNTER,
+    labels=("actor",),
+    help="Times a producer, consumer, scorer or retrainer had to be started again",
+)
+
+CATALOGUE: tuple[Metric, ...] = (
+    PRODUCED,
+    PRODUCE_ERRORS,
+    CONSUMED,
+    STORED,
+    DUPLICATES,
+    QUARANTINED,
+    LAG,
+    BATCH_LATENCY,
+    BATCH_SIZE,
+    INFRASTRUCTURE_FAULTS,
+    SCORED,
+    SCORE_DELAY,
+    ANOMALIES,
+    INCIDENTS_OPENED,
+    INCIDENTS_OPEN,
+    SWEEP_TRIALS,
+    SWEEP_SECONDS,
+    MODEL_VERSION,
+    MODEL_REFUSED,
+    DRIFT,
+    PREDICT_REQUESTS,
+    PREDICT_LATENCY,
+    ACTOR_RESTARTS,
+)
