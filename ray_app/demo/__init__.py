@@ -1,0 +1,1 @@
+"""The demonstration: a fleet that fails, and a platform that notices."""
