@@ -67,6 +67,7 @@ class DemoReport:
         """Yield the table for people."""
         delay = "-" if self.median_delay_s is None else f"{self.median_delay_s:.0f} s after onset"
         score = "-" if self.objective is None else f"{self.objective:.3f}"
+        daily = f"{self.false_alarms_per_machine_day:.1f} per machine and day"
         rows = (
             ("readings stored", f"{self.readings_stored:,}"),
             ("lost / duplicated", f"{self.lost:,} / {self.duplicated:,}, compared by key"),
@@ -75,11 +76,7 @@ class DemoReport:
             ("champion", f"{self.champion or '-'}, replay objective {score}"),
             ("failures", f"{self.failures_detected} of {self.failures_injected} detected"),
             ("median delay", delay),
-            (
-                "false alarms",
-                f"{self.false_alarms}, which is {self.false_alarms_per_machine_day:.1f} "
-                "per machine and day",
-            ),
+            ("false alarms", f"{self.false_alarms}, which is {daily}"),
             ("prediction", f"HTTP {self.prediction_status}: {self.prediction}"),
             ("took", f"{self.seconds:.0f} s, {self.memory_gib:.1f} GiB resident"),
         )
