@@ -1,0 +1,23 @@
+"""Value v1: JSON readings in Kafka, decoded a batch at a time."""
+
+from domain.wire.decode import EARLIEST_US, MAX_AHEAD_S, MAX_BYTES, decode
+from domain.wire.encode import encode
+from domain.wire.raw import RawBatch
+from domain.wire.times import format_instant, format_instants, parse_instant
+from domain.wire.verdict import Decoded, Rejection, RejectReason, Stranger
+
+__all__ = [
+    "EARLIEST_US",
+    "MAX_AHEAD_S",
+    "MAX_BYTES",
+    "Decoded",
+    "RawBatch",
+    "RejectReason",
+    "Rejection",
+    "Stranger",
+    "decode",
+    "encode",
+    "format_instant",
+    "format_instants",
+    "parse_instant",
+]

@@ -1,0 +1,203 @@
+"""A batch of Kafka messages to columns of readings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.machines import Machine, MachineClass
+from domain.readings import ReadingBatch
+from domain.roster import Roster
+from domain.wire.arbiter import Message, RefusedError, read_message, read_timestamp, shown
+from domain.wire.raw import Headers, RawBatch
+from domain.wire.times import format_instant
+from domain.wire.verdict import Decoded, Rejection, RejectReason, Stranger
+
+EARLIEST_US = 946_684_800_000_000
+"""2000-01-01T00:00:00Z: an earlier time is a clock that was never set."""
+
+MAX_AHEAD_S = 86_400.0
+"""A reading may be at most this far ahead of now: a day covers a wrong time zone."""
+
+MAX_BYTES = 1_048_576
+"""Kafka's own default for the largest message; 1,000 sensors need 30 kB."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Rows:
+    """Readings of one class as they are found; the arbiter adds single ones."""
+
+    rows: list[int] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+    instants: list[int] = field(default_factory=list)
+    values: list[npt.NDArray[np.float64]] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Lost:
+    """A sender that is not in the roster, as it is found."""
+
+    sensors: set[str] = field(default_factory=set)
+    rows: list[int] = field(default_factory=list)
+
+
+def decode(
+    raw: RawBatch,
+    roster: Roster,
+    *,
+    now_us: int,
+    max_ahead_s: float = MAX_AHEAD_S,
+    max_bytes: int = MAX_BYTES,
+) -> Decoded:
+    """Sort a batch into readings, rejections and strangers; nothing in a message can raise.
+
+    A message may name some of its class's sensors only: the others are missing and read as NaN.
+    A Kafka key, where there is one, must be the machine's name. Of a JSON key given twice the last
+    one counts.
+
+    Args:
+        raw: The messages.
+        roster: Machines and classes known now.
+        now_us: The present, microseconds UTC.
+        max_ahead_s: A reading may lie at most this far ahead of now, seconds.
+        max_bytes: A longer message is rejected unread.
+    """
+    desk = _Desk(raw, roster, latest_us=now_us + int(max_ahead_s * 1e6), max_bytes=max_bytes)
+    for row in range(len(raw)):
+        desk.judge(row)
+    return desk.result()
+
+
+class _Desk:
+    """Where the messages of one batch are judged one by one."""
+
+    def __init__(self, raw: RawBatch, roster: Roster, *, latest_us: int, max_bytes: int) -> None:
+        self._raw, self._roster = raw, roster
+        self._latest_us, self._max_bytes = latest_us, max_bytes
+        self._found: dict[str, _Rows] = {}
+        self._lost: dict[str, _Lost] = {}
+        self._rejections: list[Rejection] = []
+
+    def judge(self, row: int) -> None:
+        """Put one message where it belongs."""
+        try:
+            message, instant_us = self._read(row)
+            machine = self._roster.machines.get(message.machine_id)
+            if machine is None:
+                lost = self._lost.setdefault(message.machine_id, _Lost())
+                lost.sensors.update(message.values)
+                lost.rows.append(row)
+            else:
+                self._add(row, machine, instant_us, message)
+        except RefusedError as refused:
+            self._rejections.append(
+                Rejection(index=row, reason=refused.reason, detail=refused.detail)
+            )
+
+    def _read(self, row: int) -> tuple[Message, int]:
+        value, key = self._raw.values[row], self._raw.keys[row]
+        if value is None:
+            raise RefusedError(RejectReason.TOMBSTONE, "the message has no value")
+        if len(value) > self._max_bytes:
+            raise RefusedError(
+                RejectReason.TOO_LARGE, f"{len(value)} bytes; at most {self._max_bytes} are read"
+            )
+        check_encoding(None if self._raw.headers is None else self._raw.headers[row])
+        message = read_message(value)
+        if key is not None and key != message.machine_id.encode():
+            raise RefusedError(
+                RejectReason.KEY_MISMATCH,
+                f"the key is {shown(key.decode('utf-8', 'backslashreplace'))}, "
+                f"machine_id is {shown(message.machine_id)}",
+            )
+        instant_us = read_timestamp(message.timestamp)
+        check_time(instant_us, self._latest_us)
+        return message, instant_us
+
+    def _add(self, row: int, machine: Machine, instant_us: int, message: Message) -> None:
+        machine_class = self._roster.class_of(machine)
+        values = vector(message, machine_class)
+        found = self._found.setdefault(machine_class.name, _Rows())
+        found.rows.append(row)
+        found.keys.append(machine.key)
+        found.instants.append(instant_us)
+        found.values.append(values)
+
+    def result(self) -> Decoded:
+        """Return what was found, as columns."""
+        return Decoded(
+            readings=tuple(
+                ReadingBatch(
+                    machine_class=self._roster.classes[name],
+                    machine_keys=np.array(found.keys, dtype=np.int32),
+                    instants_us=np.array(found.instants, dtype=np.int64),
+                    values=np.array(found.values),
+                )
+                for name, found in self._found.items()
+            ),
+            rows=tuple(np.array(found.rows, dtype=np.intp) for found in self._found.values()),
+            rejections=tuple(self._rejections),
+            strangers=tuple(
+                Stranger(
+                    name=name, sensors=frozenset(lost.sensors), rows=np.array(lost.rows, np.intp)
+                )
+                for name, lost in self._lost.items()
+            ),
+        )
+
+
+def vector(message: Message, machine_class: MachineClass) -> npt.NDArray[np.float64]:
+    """Return a message's values in the order of its class; shape (sensors,).
+
+    Raises:
+        RefusedError: The class has no such sensor.
+    """
+    values = np.full(len(machine_class.sensors), np.nan)
+    position = machine_class.position
+    for sensor, number in message.values.items():
+        column = position.get(sensor)
+        if column is None:
+            raise RefusedError(
+                RejectReason.UNKNOWN_SENSOR,
+                f"class {machine_class.name} has no sensor {shown(sensor)}; "
+                f"it has {_listed(machine_class.sensor_names)}",
+            )
+        if number is not None:
+            values[column] = number
+    return values
+
+
+def check_time(instant_us: int, latest_us: int) -> None:
+    """Refuse an instant that no working clock gives.
+
+    Raises:
+        RefusedError: It is before 2000 or too far ahead.
+    """
+    if not EARLIEST_US <= instant_us <= latest_us:
+        side = "before 2000" if instant_us < EARLIEST_US else "too far ahead of now"
+        raise RefusedError(
+            RejectReason.TIME_OUT_OF_RANGE,
+            f"timestamp {format_instant(instant_us)} is {side}: check the sensor's clock",
+        )
+
+
+def check_encoding(headers: Headers | None) -> None:
+    """Refuse a message whose content-type header names an encoding we do not read.
+
+    Raises:
+        RefusedError: The header is there and names something else than JSON.
+    """
+    for name, content in headers or ():
+        if name.lower() == "content-type":
+            kind = content.decode("utf-8", "backslashreplace")
+            if kind.split(";")[0].strip().lower() != "application/json":
+                raise RefusedError(
+                    RejectReason.UNSUPPORTED_ENCODING,
+                    f"content-type {shown(kind)} is not read; send application/json",
+                )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - 8
+    return ", ".join(names[:8]) + (f" and {more} more" if more > 0 else "")
