@@ -47,9 +47,13 @@ class Supervisor:
     """Owns the embedded services: none of them outlives this process, however it ends.
 
     Safe to use from several threads. Leaving the `with` block stops everything.
+
+    Attributes:
+        keep_open: Descriptors the warden holds for as long as a child may live, such as a lock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep_open: tuple[int, ...] = ()) -> None:
+        self.keep_open = keep_open
         self._lock = threading.Lock()
         self._names: list[str] = []
         self._children: dict[str, Child] = {}
@@ -63,6 +67,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            pass_fds=self.keep_open,
         )
         return self
 

@@ -4,13 +4,15 @@ import os
 import signal
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn
 
 from domain.errors import ServiceUnavailableError
-from ray_app.embedded import kafka, kafka_jars, postgres
+from ray_app.embedded import kafka, kafka_jars, mlflow, postgres
+from ray_app.embedded.ports import free_port
 from ray_app.embedded.supervisor import Child, Supervisor
 
 
@@ -147,3 +149,27 @@ def test_a_jar_that_is_not_the_pinned_one_is_fetched_anew(
 
     assert "slf4j-api-1.7.36.jar could not be fetched" in str(caught.value)
     assert "KAFKA_BOOTSTRAP_SERVERS" in str(caught.value)
+
+
+def test_the_tracking_server_keeps_runs_and_refuses_strange_hosts(run_home: Path) -> None:
+    """MLflow answers on loopback alone: a page elsewhere cannot reach it through a browser."""
+    with Supervisor() as supervisor:
+        server = postgres.start(supervisor, run_home / "tracked")
+        server.ensure("someone", mlflow.DATABASE)
+        storage = server.settings("someone", "", "data")
+        uri = mlflow.begin(supervisor, run_home / "mlflow", storage, port=free_port())
+        mlflow.wait(supervisor, uri)
+
+        made = httpx.post(f"{uri}/api/2.0/mlflow/experiments/create", json={"name": "one"})
+        number = made.json()["experiment_id"]
+        kept = httpx.get(f"{uri}/api/2.0/mlflow/experiments/get?experiment_id={number}")
+        strange = httpx.get(
+            f"{uri}/api/2.0/mlflow/experiments/get?experiment_id={number}",
+            headers={"Host": "elsewhere.example"},
+        )
+        artifact = f"{uri}/api/2.0/mlflow-artifacts/artifacts/note.txt"
+        httpx.put(artifact, content=b"hello").raise_for_status()
+
+    assert kept.json()["experiment"]["artifact_location"].startswith("mlflow-artifacts:/")
+    assert strange.status_code == 403
+    assert (run_home / "mlflow" / "artifacts" / "note.txt").read_bytes() == b"hello"
