@@ -1,0 +1,229 @@
+"""Incidents and anomalies as people read them, and what a person may do with an incident."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from domain.errors import ConflictError, NotFoundError
+from storage.connect import Connection, rows
+
+type Feedback = Literal["true", "false", "maintenance"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentRow:
+    """One incident.
+
+    Attributes:
+        id: Its number.
+        machine: Name of the machine.
+        kind: The machine itself, or a sensor that cannot be trusted.
+        state: open, acknowledged or closed.
+        began: Instant of its first anomalous reading.
+        opened: Instant of the reading that opened it.
+        last_seen: Instant of its latest anomalous reading.
+        closed: When it ended; None while it lives.
+        peak_score: Highest score.
+        anomalies: Anomalous readings in it.
+        root_sensor: The sensor that contributed most.
+        evidence: `{sensor, share, expected, observed}`, largest first.
+        model_version: What scored it.
+        acknowledged_by: Who looked at it.
+        feedback: What a person found: true, false or maintenance.
+        note: In that person's words.
+    """
+
+    id: int
+    machine: str
+    kind: str
+    state: str
+    began: datetime
+    opened: datetime
+    last_seen: datetime
+    closed: datetime | None
+    peak_score: float
+    anomalies: int
+    root_sensor: str
+    evidence: tuple[dict[str, Any], ...]
+    model_version: int
+    acknowledged_by: str | None
+    feedback: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyRow:
+    """One anomalous reading.
+
+    Attributes:
+        machine: Name of the machine.
+        instant: Instant of the reading.
+        model_version: What scored it.
+        score: More than 1.
+        kind: The machine itself, or a sensor that cannot be trusted.
+        contributions: `{sensor, share, expected, observed}`, largest first.
+        incident_id: The incident it belongs to.
+        detected_at: When its verdict was written.
+    """
+
+    machine: str
+    instant: datetime
+    model_version: int
+    score: float
+    kind: str
+    contributions: tuple[dict[str, Any], ...]
+    incident_id: int | None
+    detected_at: datetime
+
+
+_INCIDENTS = (
+    "SELECT i.id, m.name, i.kind, i.state, i.began, i.opened, i.last_seen, i.closed, i.peak_score,"
+    " i.anomalies, i.root_sensor, i.evidence, i.model_version, i.acknowledged_by, i.feedback,"
+    " i.note FROM incidents i JOIN machines m ON m.key = i.machine_key"
+)
+
+
+def incidents(
+    on: Connection,
+    *,
+    machine: str | None = None,
+    live: bool | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> tuple[IncidentRow, ...]:
+    """Return incidents, newest first.
+
+    Args:
+        on: A session.
+        machine: Only this machine's.
+        live: Only those that are not closed, or only those that are.
+        before: Only numbers below this one.
+        limit: At most this many.
+    """
+    found = rows(
+        on,
+        _INCIDENTS + " WHERE (%(machine)s::text IS NULL OR m.name = %(machine)s)"
+        " AND (%(live)s::boolean IS NULL OR (i.closed IS NULL) = %(live)s)"
+        " AND (%(before)s::bigint IS NULL OR i.id < %(before)s)"
+        " ORDER BY i.id DESC LIMIT %(limit)s",
+        {"machine": machine, "live": live, "before": before, "limit": limit},
+    )
+    return tuple(_incident(row) for row in found)
+
+
+def incident(on: Connection, number: int) -> IncidentRow:
+    """Return one incident.
+
+    Raises:
+        NotFoundError: There is none of this number.
+    """
+    found = rows(on, _INCIDENTS + " WHERE i.id = %s", (number,))
+    if not found:
+        raise NotFoundError("incident", str(number), "GET /api/v1/incidents lists them")
+    return _incident(found[0])
+
+
+def acknowledge(on: Connection, number: int, who: str) -> IncidentRow:
+    """Note that a person looks at it.
+
+    Raises:
+        NotFoundError: There is none of this number.
+        ConflictError: It is closed.
+    """
+    _change(on, number, "state = 'acknowledged', acknowledged_by = %s", (who,))
+    return incident(on, number)
+
+
+def close(on: Connection, number: int, who: str, note: str = "") -> IncidentRow:
+    """End it; what is anomalous after this becomes another incident.
+
+    Raises:
+        NotFoundError: There is none of this number.
+        ConflictError: It is closed already.
+    """
+    _change(
+        on,
+        number,
+        "state = 'closed', closed = greatest(last_seen, clock_timestamp()),"
+        " acknowledged_by = coalesce(acknowledged_by, %s),"
+        " note = CASE WHEN %s = '' THEN note ELSE %s END",
+        (who, note, note),
+    )
+    return incident(on, number)
+
+
+def give_feedback(on: Connection, number: int, feedback: Feedback, note: str = "") -> IncidentRow:
+    """Keep what a person found, also of a closed incident.
+
+    Raises:
+        NotFoundError: There is none of this number.
+    """
+    rows(
+        on,
+        "UPDATE incidents SET feedback = %s, note = CASE WHEN %s = '' THEN note ELSE %s END"
+        " WHERE id = %s",
+        (feedback, note, note, number),
+    )
+    return incident(on, number)
+
+
+def anomalies(
+    on: Connection,
+    *,
+    machine: str | None = None,
+    since: datetime | None = None,
+    before: tuple[datetime, str, int] | None = None,
+    limit: int = 100,
+) -> tuple[AnomalyRow, ...]:
+    """Return anomalous readings, newest first.
+
+    Args:
+        on: A session.
+        machine: Only this machine's.
+        since: Not older than this.
+        before: Instant, machine and model version of the last row of the page before.
+        limit: At most this many.
+    """
+    found = rows(
+        on,
+        "SELECT m.name, a.instant, a.model_version, a.score, a.kind, a.contributions,"
+        " a.incident_id, a.detected_at FROM anomalies a JOIN machines m ON m.key = a.machine_key"
+        " WHERE (%(machine)s::text IS NULL OR m.name = %(machine)s)"
+        " AND (%(since)s::timestamptz IS NULL OR a.instant >= %(since)s)"
+        " AND (%(instant)s::timestamptz IS NULL"
+        " OR (a.instant, m.name, a.model_version) < (%(instant)s, %(name)s, %(version)s))"
+        " ORDER BY a.instant DESC, m.name DESC, a.model_version DESC LIMIT %(limit)s",
+        {"machine": machine, "since": since, "limit": limit}
+        | dict(zip(("instant", "name", "version"), before or (None, None, None), strict=True)),
+    )
+    return tuple(
+        AnomalyRow(
+            machine=row[0],
+            instant=row[1],
+            model_version=row[2],
+            score=row[3],
+            kind=row[4],
+            contributions=tuple(row[5]),
+            incident_id=row[6],
+            detected_at=row[7],
+        )
+        for row in found
+    )
+
+
+def _change(on: Connection, number: int, assignments: str, values: tuple[Any, ...]) -> None:
+    changed = rows(
+        on,
+        # The assignments are our own literals; values are parameters.
+        f"UPDATE incidents SET {assignments} WHERE id = %s AND closed IS NULL RETURNING 1",  # noqa: S608
+        (*values, number),
+    )
+    if not changed:
+        known = incident(on, number)
+        raise ConflictError(f"incident {known.id} was closed at {known.closed}")
+
+
+def _incident(row: tuple[Any, ...]) -> IncidentRow:
+    names = IncidentRow.__dataclass_fields__
+    given = dict(zip(names, row, strict=True))
+    return IncidentRow(**(given | {"evidence": tuple(given["evidence"])}))
