@@ -11,6 +11,8 @@ from storage.connect import Connection, rows
 DAY_US = 86_400_000_000
 """Microseconds of a UTC day; leap seconds do not exist in Unix time."""
 
+type Days = set[date]
+
 _EPOCH = date(1970, 1, 1)
 
 

@@ -1,0 +1,85 @@
+"""From raw messages to readings of known machines: decode, admit strangers, decode those again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.readings import ReadingBatch
+from domain.wire import Decoded, RawBatch, Rejection, RejectReason, Stranger, decode
+from storage import roster_store
+from storage.connect import Connection, translated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sorted:
+    """A batch of messages; every message is in exactly one of the two.
+
+    Attributes:
+        readings: In arrival order within a machine.
+        rejections: Ascending by index.
+    """
+
+    readings: tuple[ReadingBatch, ...]
+    rejections: tuple[Rejection, ...]
+
+
+class Intake:
+    """Knows the roster and keeps it up to date; for one thread.
+
+    Args:
+        on: A connection of its own, used only when a message does not fit the roster.
+    """
+
+    def __init__(self, on: Connection) -> None:
+        self._on = on
+        with translated(), on:
+            self.roster = roster_store.load(on)
+
+    def sort(self, raw: RawBatch, *, now_us: int) -> Sorted:
+        """Decode a batch.
+
+        Whatever the roster of this process does not explain is held against the database before
+        it is rejected: a machine, a class or a sensor may have been registered a moment ago.
+
+        Args:
+            raw: The messages.
+            now_us: The present, microseconds UTC.
+
+        Raises:
+            ServiceUnavailableError: The server went away while strangers were looked up.
+        """
+        first = decode(raw, self.roster, now_us=now_us)
+        again = _unexplained(first)
+        if not len(again):
+            return Sorted(readings=first.readings, rejections=first.rejections)
+        with translated(), self._on:
+            self.roster = roster_store.admit(self._on, self.roster, first.strangers)
+        second = decode(raw.take(again), self.roster, now_us=now_us)
+        kept = [one for one in first.rejections if one.reason is not RejectReason.UNKNOWN_SENSOR]
+        late = [
+            Rejection(index=int(again[one.index]), reason=one.reason, detail=one.detail)
+            for one in second.rejections
+        ]
+        unknown = [one for stranger in second.strangers for one in _turned_away(stranger, again)]
+        return Sorted(
+            readings=first.readings + second.readings,
+            rejections=tuple(sorted(kept + late + unknown, key=lambda one: one.index)),
+        )
+
+
+def _unexplained(decoded: Decoded) -> npt.NDArray[np.intp]:
+    lost = [stranger.rows for stranger in decoded.strangers]
+    odd = [one.index for one in decoded.rejections if one.reason is RejectReason.UNKNOWN_SENSOR]
+    return np.sort(np.concatenate([*lost, np.array(odd, dtype=np.intp)]))
+
+
+def _turned_away(stranger: Stranger, rows: npt.NDArray[np.intp]) -> list[Rejection]:
+    detail = (
+        f"machine {stranger.name} is not registered and its {len(stranger.sensors)} sensors are "
+        "not those of exactly one machine class: register the machine or its class, then re-drive"
+    )
+    return [
+        Rejection(index=int(row), reason=RejectReason.UNKNOWN_MACHINE, detail=detail)
+        for row in rows[stranger.rows]
+    ]

@@ -1,0 +1,154 @@
+"""The exactly-once batch: readings, quarantine and offsets in one transaction."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Self
+
+from psycopg2 import errors
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class is in lower case
+
+from domain.readings import ReadingBatch
+from storage import copy_format, offsets, partitions, quarantine
+from storage.connect import Connection, connect, translated
+from storage.settings import StorageSettings
+
+_DIRECT = "COPY readings (machine_key, instant, values) FROM STDIN BINARY"
+_STAGE = "COPY pg_temp.staging (machine_key, instant, values) FROM STDIN BINARY"
+_MAKE_STAGE = (
+    "CREATE TEMP TABLE IF NOT EXISTS staging "
+    "(machine_key integer, instant timestamptz, values float8[]) ON COMMIT DELETE ROWS"
+)
+# In the order of the key: two consumers that bring the same readings wait for each other in a
+# line and not in a circle.
+_MERGE = (
+    "INSERT INTO readings SELECT machine_key, instant, values FROM pg_temp.staging "
+    "ORDER BY machine_key, instant ON CONFLICT DO NOTHING"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreBatch:
+    """What one transaction writes.
+
+    Attributes:
+        group_id: Consumer group that read it.
+        topic: Topic it was read from.
+        readings: Per machine class.
+        quarantined: Messages that are no readings.
+        steps: How far each partition moves, one each.
+    """
+
+    group_id: str
+    topic: offsets.Topic
+    readings: tuple[ReadingBatch, ...]
+    quarantined: tuple[quarantine.Entry, ...]
+    steps: tuple[offsets.Advance, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a transaction changed.
+
+    Attributes:
+        stored: Readings that were new.
+        duplicates: Readings that were there already.
+        quarantined: Messages that are new in quarantine.
+    """
+
+    stored: int
+    duplicates: int
+    quarantined: int
+
+
+type _Load = Callable[[Cursor, bytes], int]
+
+
+class ReadingStore:
+    """Writes batches over one connection; for one thread.
+
+    The delivery order of a batch, all in one READ COMMITTED transaction:
+
+    1. Readings by binary COPY straight into the keyed table. A batch that meets a key which is
+       there already is rolled back and repeated through a staging table with ON CONFLICT DO
+       NOTHING: only batches with duplicates pay for them.
+    2. Quarantined messages, one row each, ON CONFLICT DO NOTHING.
+    3. Offsets, from the expected to the new one. Where the expected one is gone another consumer
+       owns the partition and everything is rolled back.
+
+    `synchronous_commit` is off: a crash of the server may take back the last transactions, but
+    never a row without its offset, so a consumer that seeks anew after it reconnects reads them
+    again.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._days: partitions.Days = set()
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: StorageSettings) -> Iterator[Self]:
+        """Connect, and disconnect at the end.
+
+        Raises:
+            ServiceUnavailableError: The server is away.
+        """
+        connection = connect(settings, application="millwright ingest")
+        try:
+            with translated(), connection, connection.cursor() as cursor:
+                cursor.execute("SET synchronous_commit = off")
+            yield cls(connection)
+        finally:
+            connection.close()
+
+    def write(self, batch: StoreBatch) -> Written:
+        """Store a batch as a whole or not at all.
+
+        Raises:
+            PartitionLostError: Another consumer owns a partition; nothing was stored.
+            BadInputError: The database can never take one of the rows; nothing was stored.
+            ServiceUnavailableError: The server went away. Whether the batch was stored is known
+                to the stored offsets alone: reconnect, read them and seek.
+        """
+        data = copy_format.encode(batch.readings)
+        count = sum(len(one) for one in batch.readings)
+        self.ensure_days(batch.readings)
+        with translated():
+            try:
+                return self._transact(batch, data, count, _direct)
+            except errors.UniqueViolation:
+                return self._transact(batch, data, count, _staged)
+            except errors.CheckViolation:
+                # Retention dropped a partition that we had seen: make it again, then try once.
+                self._days.clear()
+                self.ensure_days(batch.readings)
+                return self._transact(batch, data, count, _staged)
+
+    def ensure_days(self, batches: tuple[ReadingBatch, ...]) -> None:
+        """Make the partitions that the batches need, in a transaction of its own."""
+        needed = {day for one in batches for day in partitions.days_of(one.instants_us)}
+        if needed <= self._days:
+            return
+        with translated(), self._connection:
+            partitions.ensure(self._connection, needed - self._days)
+        self._days |= needed
+
+    def _transact(self, batch: StoreBatch, data: bytes, count: int, load: _Load) -> Written:
+        with self._connection, self._connection.cursor() as cursor:
+            stored = load(cursor, data) if count else 0
+            new = quarantine.add(self._connection, batch.quarantined)
+            offsets.advance(self._connection, batch.group_id, batch.topic, batch.steps)
+        return Written(stored=stored, duplicates=count - stored, quarantined=new)
+
+
+def _direct(cursor: Cursor, data: bytes) -> int:
+    cursor.copy_expert(_DIRECT, BytesIO(data), size=1 << 18)
+    return cursor.rowcount
+
+
+def _staged(cursor: Cursor, data: bytes) -> int:
+    cursor.execute(_MAKE_STAGE)
+    cursor.copy_expert(_STAGE, BytesIO(data), size=1 << 18)
+    cursor.execute(_MERGE)
+    return cursor.rowcount
