@@ -1,0 +1,234 @@
+"""P(failure within a horizon) and remaining life, with intervals, from lives that ended or did not.
+
+The probability is a logistic regression on `life_features`; its interval is the delete-a-group
+jackknife over lives (Efron & Tibshirani 1993, ch. 11) on the log-odds. Remaining life, capped
+because a young machine does not show how long it has, is a ridge regression on a hinge basis of the
+same features; its interval is split-conformal (Lei et al. 2018) with residuals of lives that were
+held out, taken where the prediction is similar. A life that has not ended yet (censored) teaches
+only what is known: that it did not fail within the horizon while it was watched that long.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from domain.readings import Matrix
+from domain.risk.features import life_features
+
+_FOLDS = 5
+_BANDS = 10
+"""Bands of predicted remaining life, each with its own conformal residuals."""
+_COVERAGE = 0.9
+_Z = 1.645
+"""Two-sided 90 % of a normal distribution."""
+_YOUNG = 50
+"""Steps at the beginning of a life that count as healthy."""
+
+type Arrays = dict[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Life:
+    """One machine from its first step to its failure, or to where it was last seen.
+
+    Attributes:
+        values: Shape (steps, sensors), one row per step of its life, NaN where missing.
+        failed: Whether the last row is its failure; otherwise the life is censored there.
+    """
+
+    values: Matrix
+    failed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forecast:
+    """What a life so far promises; all of shape (steps,), intervals of 90 %.
+
+    Attributes:
+        p: Probability of failure within the horizon.
+        p_low: Lower end of its interval.
+        p_high: Upper end.
+        remaining: Steps until the failure, at most the model's cap.
+        remaining_low: Lower end of its interval.
+        remaining_high: Upper end.
+    """
+
+    p: Matrix
+    p_low: Matrix
+    p_high: Matrix
+    remaining: Matrix
+    remaining_low: Matrix
+    remaining_high: Matrix
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RiskModel:
+    """A fitted forecast; plain arrays, so that it is stored without pickle.
+
+    Attributes:
+        horizon: Steps of the probability.
+        cap: Largest remaining life it tells apart, in steps.
+        arrays: Coefficients and quantiles by name.
+    """
+
+    horizon: int
+    cap: int
+    arrays: Mapping[str, Matrix]
+
+    @classmethod
+    def fit(cls, lives: Sequence[Life], *, horizon: int, cap: int, seed: int) -> Self:
+        """Learn from past lives.
+
+        Args:
+            lives: At least 10, of which at least 5 failed; the same sensors in each.
+            horizon: Steps within which a failure is to be foretold; > 0.
+            cap: Remaining life beyond which machines look alike; > horizon.
+            seed: Decides which lives are held out together.
+
+        Raises:
+            ValueError: There are too few lives to learn from and to check on.
+        """
+        failed = sum(life.failed for life in lives)
+        if len(lives) < 2 * _FOLDS or failed < _FOLDS:
+            raise ValueError(
+                f"risk needs at least {2 * _FOLDS} lives, {_FOLDS} of them failed; got "
+                f"{len(lives)} and {failed}"
+            )
+        young = np.vstack([life.values[:_YOUNG] for life in lives])
+        centre, scale = np.nanmean(young, axis=0), np.nanstd(young, axis=0)
+        arrays: Arrays = {"centre": centre, "scale": np.where(scale > 0, scale, 1.0)}
+        rows = _Rows.of(lives, arrays, horizon, cap)
+        arrays |= _basis(rows.features)
+        group = np.random.default_rng(seed).permutation(len(lives)) % _FOLDS
+        held = [rows.take(np.isin(rows.life, np.flatnonzero(group == k))) for k in range(_FOLDS)]
+        taught = [rows.take(np.isin(rows.life, np.flatnonzero(group != k))) for k in range(_FOLDS)]
+        arrays["odds"] = _odds(rows, arrays)
+        arrays["odds_folds"] = np.vstack([_odds(part, arrays) for part in taught])
+        arrays["span"] = _span(rows, arrays)
+        spans = [_span(part, arrays) for part in taught]
+        arrays |= _conformal(held, spans, arrays, cap)
+        return cls(horizon=horizon, cap=cap, arrays=arrays)
+
+    def forecast(self, values: Matrix) -> Forecast:
+        """Return what each step of a life so far promised, from that step and earlier ones only.
+
+        Args:
+            values: Shape (steps, sensors).
+        """
+        arrays = self.arrays
+        features = life_features(values, arrays["centre"], arrays["scale"])
+        level = _linear(features, arrays)
+        odds = level @ arrays["odds"]
+        folds = level @ arrays["odds_folds"].T
+        spread = np.sqrt((_FOLDS - 1) * ((folds - folds.mean(1, keepdims=True)) ** 2).mean(1))
+        remaining = np.clip(_hinges(features, arrays) @ arrays["span"], 0, self.cap)
+        band = np.searchsorted(arrays["edges"], remaining, side="right")
+        return Forecast(
+            p=_sigmoid(odds),
+            p_low=_sigmoid(odds - _Z * spread),
+            p_high=_sigmoid(odds + _Z * spread),
+            remaining=remaining,
+            remaining_low=np.clip(remaining + arrays["low"][band], 0, self.cap),
+            remaining_high=np.clip(remaining + arrays["high"][band], 0, self.cap),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rows:
+    """All steps of all lives with what is known of their end; NaN where it is not known."""
+
+    features: Matrix
+    soon: Matrix
+    remaining: Matrix
+    life: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, lives: Sequence[Life], arrays: Arrays, horizon: int, cap: int) -> Self:
+        left = [np.arange(len(life.values) - 1.0, -1, -1) for life in lives]
+        soon = [
+            np.where(life.failed | (steps > horizon), steps <= horizon, np.nan)
+            for life, steps in zip(lives, left, strict=True)
+        ]
+        remaining = [
+            np.where(life.failed | (steps >= cap), np.minimum(steps, cap), np.nan)
+            for life, steps in zip(lives, left, strict=True)
+        ]
+        features = [life_features(one.values, arrays["centre"], arrays["scale"]) for one in lives]
+        return cls(
+            features=np.vstack(features),
+            soon=np.concatenate(soon),
+            remaining=np.concatenate(remaining),
+            life=np.repeat(np.arange(len(lives)), [len(steps) for steps in left]),
+        )
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> "_Rows":
+        return _Rows(
+            features=self.features[rows],
+            soon=self.soon[rows],
+            remaining=self.remaining[rows],
+            life=self.life[rows],
+        )
+
+
+def _basis(features: Matrix) -> Arrays:
+    mean, sd = features.mean(0), features.std(0)
+    knots = np.quantile(features, [0.0, 0.25, 0.5, 0.75, 1.0], axis=0)
+    return {"mean": mean, "sd": np.where(sd > 0, sd, 1.0), "knots": knots}
+
+
+def _linear(features: Matrix, arrays: Mapping[str, Matrix]) -> Matrix:
+    # Beyond what training saw, the nearest value seen: a straight line would promise too much.
+    knots = arrays["knots"]
+    level = (np.clip(features, knots[0], knots[-1]) - arrays["mean"]) / arrays["sd"]
+    return np.hstack([np.ones((len(level), 1)), level])
+
+
+def _hinges(features: Matrix, arrays: Mapping[str, Matrix]) -> Matrix:
+    level = _linear(features, arrays)
+    bends = [
+        np.clip(features - low, 0, high - low) / arrays["sd"]
+        for low, high in pairwise(arrays["knots"][1:])
+    ]
+    return np.hstack([level, *bends])
+
+
+def _odds(rows: _Rows, arrays: Arrays) -> Matrix:
+    known = np.isfinite(rows.soon)
+    design = _linear(rows.features[known], arrays)[:, 1:]
+    fitted = LogisticRegression(C=0.1, max_iter=3000).fit(design, rows.soon[known] > 0)
+    return np.concatenate([fitted.intercept_, fitted.coef_[0]])
+
+
+def _span(rows: _Rows, arrays: Arrays) -> Matrix:
+    known = np.isfinite(rows.remaining)
+    design = _hinges(rows.features[known], arrays)[:, 1:]
+    fitted = Ridge(30.0).fit(design, rows.remaining[known])
+    return np.concatenate([[fitted.intercept_], fitted.coef_])
+
+
+def _conformal(held: list[_Rows], spans: list[Matrix], arrays: Arrays, cap: int) -> Arrays:
+    told, error = [], []
+    for rows, span in zip(held, spans, strict=True):
+        known = np.isfinite(rows.remaining)
+        remaining = np.clip(_hinges(rows.features[known], arrays) @ span, 0, cap)
+        told.append(remaining)
+        error.append(rows.remaining[known] - remaining)
+    predicted, residual = np.concatenate(told), np.concatenate(error)
+    edges = np.quantile(predicted, np.linspace(0, 1, _BANDS + 1)[1:-1])
+    band = np.searchsorted(edges, predicted, side="right")
+    tail = (1 - _COVERAGE) / 2
+    parts = [residual[band == number] for number in range(_BANDS)]
+    low, high = (
+        np.array([np.quantile(part, q) if len(part) else 0.0 for part in parts])
+        for q in (tail, 1 - tail)
+    )
+    return {"edges": edges, "low": low, "high": high}
+
+
+def _sigmoid(odds: Matrix) -> Matrix:
+    return 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
