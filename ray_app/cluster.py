@@ -1,0 +1,116 @@
+"""Ray: a local cluster, and the one place where plain classes become actors."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domain.errors import ServiceUnavailableError
+
+_OBJECT_STORE_BYTES = 256 * 2**20
+"""A sweep shares tens of megabytes; readings never pass through the object store."""
+_NAMESPACE = "millwright"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A running cluster.
+
+    Attributes:
+        address: Of its head, `host:port`.
+        dashboard: URL of its dashboard.
+        token_file: File with the token that every client must bring.
+    """
+
+    address: str
+    dashboard: str
+    token_file: Path
+
+
+@contextmanager
+def local(home: Path, *, dashboard_port: int, cpus: int | None = None) -> Iterator[Cluster]:
+    """Start a cluster on this machine, and stop it at the end of the block.
+
+    Must be called before anything else uses Ray in this process: the token comes first.
+
+    Args:
+        home: Where the token is kept.
+        dashboard_port: A free port on loopback.
+        cpus: Logical CPUs; the machine's, and one for the always-on actors, when None.
+
+    Raises:
+        ServiceUnavailableError: Ray does not come up.
+    """
+    token_file = use_token(home)
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cpus or max(2, os.cpu_count() or 1) + 1,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=dashboard_port,
+            namespace=_NAMESPACE,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+    except (RuntimeError, ConnectionError, TimeoutError, ValueError) as error:
+        raise ServiceUnavailableError("Ray", " ".join(str(error).split())[:300]) from error
+    try:
+        yield Cluster(
+            address=ray.get_runtime_context().gcs_address,
+            dashboard=f"http://127.0.0.1:{dashboard_port}",
+            token_file=token_file,
+        )
+    finally:
+        ray.shutdown()
+
+
+def use_token(home: Path) -> Path:
+    """Make this process, and all it starts, speak to Ray with the home's token."""
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "ray.token"
+    if not path.is_file():
+        partial = home / f".ray.token.{os.getpid()}"
+        partial.touch(mode=0o600)
+        partial.write_text(secrets.token_hex(32))
+        partial.replace(path)
+    os.environ |= {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(path),
+        # A driver that `uv run` started would have uv rebuild its environment for every worker.
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    return path
+
+
+def as_actor(
+    plain: type, *arguments: Any, name: str, cpus: float = 0.1, threads: int = 2, restarts: int = -1
+) -> Any:
+    """Create an actor of a plain class and return its handle.
+
+    Args:
+        plain: The class; it knows nothing of Ray.
+        *arguments: Of its constructor: settings, which is all that crosses.
+        name: Unique in the cluster; shown in the dashboard.
+        cpus: Share of a logical CPU that is set aside.
+        threads: Calls at the same time; two, so that `stop` is heard while `run` runs.
+        restarts: How often Ray starts a dead one again; -1 for always.
+    """
+    import ray
+
+    options = {
+        "name": name,
+        "num_cpus": cpus,
+        "max_concurrency": threads,
+        "max_restarts": restarts,
+        # Who runs a call of a dead actor again is `ray_app.crew`, which can wait in between.
+        "max_task_retries": 0,
+    }
+    return ray.remote(plain).options(**options).remote(*arguments)
