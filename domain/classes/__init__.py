@@ -1,0 +1,1 @@
+"""Machine classes that come with the platform, one TOML file each."""
