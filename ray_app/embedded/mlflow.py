@@ -23,13 +23,16 @@ def store_uri(storage: StorageSettings) -> str:
     return f"postgresql+psycopg2://{user}@/{DATABASE}?host={socket}&port={storage.port}"
 
 
-def begin(supervisor: Supervisor, folder: Path, storage: StorageSettings, *, port: int) -> str:
+def begin(
+    supervisor: Supervisor, folder: Path, storage: StorageSettings | None, *, port: int
+) -> str:
     """Start the server without waiting for it; its database exists already.
 
     Args:
         supervisor: Owns the process.
         folder: Artifacts and log.
-        storage: A database on the embedded PostgreSQL; MLflow's own lies beside it.
+        storage: A database on the embedded PostgreSQL, beside which MLflow's own lies; a file in
+            `folder` when None.
         port: Where to listen on loopback.
 
     Returns:
@@ -37,6 +40,7 @@ def begin(supervisor: Supervisor, folder: Path, storage: StorageSettings, *, por
     """
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
+    store = store_uri(storage) if storage else f"sqlite:///{folder / 'mlflow.db'}"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -49,7 +53,7 @@ def begin(supervisor: Supervisor, folder: Path, storage: StorageSettings, *, por
             name=_NAME,
             argv=(
                 *(sys.executable, "-m", "ray_app.embedded.mlflow_app"),
-                *(store_uri(storage), str(artifacts), str(port)),
+                *(store, str(artifacts), str(port)),
             ),
             log=folder / "mlflow.out",
             # The package is importable from anywhere; a working directory of its own keeps

@@ -113,7 +113,7 @@ def start(supervisor: Supervisor, folder: Path, *, options: dict[str, str] | Non
     if not (data / "PG_VERSION").is_file():
         _create(data, user)
     _forget_dead_postmaster(data)
-    server = Server(socket_dir=_socket_dir(folder, user), folder=folder)
+    server = Server(socket_dir=_make_socket_dir(folder, user), folder=folder)
     settings = {**_OPTIONS, **(options or {}), "unix_socket_directories": str(server.socket_dir)}
     flags = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
     supervisor.start(
@@ -180,11 +180,17 @@ def _let_pass(path: Path) -> None:
             folder.chmod(mode | stat.S_IXOTH)
 
 
-def _socket_dir(folder: Path, user: int | None) -> Path:
+def socket_dir(folder: Path) -> Path:
+    """Return where the socket of the server in `folder` is: there, or where its path is short."""
     place = folder / "socket"
-    if len(os.fsencode(place)) > _MAX_SOCKET_PATH - len(".s.PGSQL.5432.lock"):
-        mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:12]
-        place = Path(tempfile.gettempdir()) / f"millwright-{os.geteuid()}-{mark}"
+    if len(os.fsencode(place)) <= _MAX_SOCKET_PATH - len(".s.PGSQL.5432.lock"):
+        return place
+    mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"millwright-{os.geteuid()}-{mark}"
+
+
+def _make_socket_dir(folder: Path, user: int | None) -> Path:
+    place = socket_dir(folder)
     place.mkdir(mode=0o700, exist_ok=True)
     if place.lstat().st_uid not in {os.geteuid(), user} or place.is_symlink():
         raise ServiceUnavailableError("PostgreSQL", f"{place} belongs to another user")

@@ -81,7 +81,7 @@ def attach(settings: Settings) -> Settings:
         return settings
     kafka = settings.kafka
     if kafka is None and running.kafka:
-        kafka = kafka_settings(settings.env, running.kafka)
+        kafka = kafka_settings(settings.env, running.kafka, {})
     return replace(
         settings,
         kafka=kafka,

@@ -1,0 +1,248 @@
+"""Brings the whole platform up in order, and down again in reverse.
+
+    lock of the home
+    ├── warden ── Kafka ∥ PostgreSQL ── MLflow (not awaited)      beside
+    ├── Ray
+    ├── migrations, topic                                          needs Kafka, PostgreSQL
+    ├── services.json                                              now other commands find us
+    └── crew: consumers, scorer, retrainer; Serve                  needs all of the above
+
+Whoever uses it adds what it wants of the last line: `millwright up` everything, the demonstration
+step by step.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from domain.errors import ServiceUnavailableError
+from ingestion.settings import KafkaSettings
+from ray_app import cluster, serving
+from ray_app.crew import Crew
+from ray_app.embedded import services, state
+from ray_app.embedded.ports import choose
+from ray_app.embedded.supervisor import Supervisor
+from ray_app.settings import Settings
+from storage.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from ray_app.producer_actor import ProducerPlan
+
+_DASHBOARD_PORT, _HTTP_PORT = 8265, 8000
+type Say = Callable[[str], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Platform:
+    """A platform that runs.
+
+    Attributes:
+        settings: Complete: every address is known.
+        cluster: The Ray cluster.
+        crew: The always-on actors.
+        supervisor: Owner of the embedded services.
+        say: Told one line per step.
+        dashboard: URL of Ray's dashboard.
+        api: URL of console and API; empty until `serve` was called.
+    """
+
+    settings: Settings
+    cluster: cluster.Cluster
+    crew: Crew
+    supervisor: Supervisor
+    say: Say
+    dashboard: str
+    api: str = ""
+    _mlflow: Future[None]
+    _running: state.Running
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """Where Kafka is."""
+        return _known(self.settings.kafka)
+
+    @property
+    def storage(self) -> StorageSettings:
+        """Where Postgres is."""
+        return _known(self.settings.storage)
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow is, or will be after `wait_for_mlflow`."""
+        return _known(self.settings.tracking_uri)
+
+    def wait_for_mlflow(self) -> None:
+        """Await MLflow, which comes up beside everything else.
+
+        Raises:
+            ServiceUnavailableError: It did not come up.
+        """
+        self._mlflow.result()
+
+    def start_consumers(self, count: int) -> None:
+        """Set actors to work that bring readings from Kafka to Postgres."""
+        from ray_app.consumer_actor import ConsumerActor
+
+        for number in range(count):
+            name = f"consumer-{number}"
+            actor = cluster.as_actor(ConsumerActor, self.kafka, self.storage, name=name)
+            self.crew.add(name, actor, kind="consumer")
+
+    def start_producer(self, plan: "ProducerPlan", *, number: int = 0) -> Any:
+        """Set an actor to work that simulates machines; return its handle."""
+        from ray_app.producer_actor import ProducerActor
+
+        name = f"producer-{number}"
+        # Three threads: `run`, and `stop` beside a slow `inject`.
+        actor = cluster.as_actor(
+            ProducerActor, self.kafka, self.storage, plan, name=name, threads=3
+        )
+        self.crew.add(name, actor, kind="producer")
+        return actor
+
+    def start_scorer(self) -> None:
+        """Set the actor to work that scores the stream with the champion."""
+        from ray_app.scorer_actor import ScorerActor
+
+        actor = cluster.as_actor(ScorerActor, self.kafka, self.storage, name="scorer")
+        self.crew.add("scorer", actor, kind="scorer")
+
+    def start_retrainer(self) -> None:
+        """Set the actor to work that sweeps again when it is time."""
+        from ray_app.retrainer_actor import RetrainerActor
+
+        actor = cluster.as_actor(
+            RetrainerActor, self.storage, self.settings.tuning(), name="retrainer"
+        )
+        self.crew.add("retrainer", actor, kind="retrainer")
+
+    def serve(self, *, wait: bool = True) -> str:
+        """Deploy predictor, API and console; return their URL.
+
+        Args:
+            wait: Until they answer.
+
+        Raises:
+            ConflictError: The port asked for is in use.
+            ServiceUnavailableError: An application does not come up.
+        """
+        env = self.settings.env
+        host = env.millwright_http_host
+        port = choose("MILLWRIGHT_HTTP_PORT", env.millwright_http_port, _HTTP_PORT, host)
+        began = time.monotonic()
+        self.say("Ray Serve: starting predictor, API and console")
+        self.api = serving.deploy(self.dashboard, host=host, port=port)
+        self._running = replace(self._running, api=self.api)
+        state.write(self.settings.home, self._running)
+        if wait:
+            self.wait_for_api()
+            self.say(f"Ray Serve answers on {self.api} ({time.monotonic() - began:.1f} s)")
+        return self.api
+
+    def wait_for_api(self) -> None:
+        """Await every application.
+
+        Raises:
+            ServiceUnavailableError: One does not come up.
+        """
+        serving.wait(self.dashboard, self.api)
+
+
+@contextmanager
+def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterator[Platform]:
+    """Bring services and Ray up for the time of the block; stop them in reverse order.
+
+    Args:
+        settings: As configured.
+        say: Told one line per step; called from several threads.
+        cpus: Logical CPUs for Ray; by the machine when None.
+
+    Raises:
+        ConflictError: Another platform runs in this home, or a port asked for is in use.
+        ServiceUnavailableError: Something does not come up.
+    """
+    env = settings.env
+    with ExitStack() as stack:
+        held = stack.enter_context(state.lock(settings.home))
+        stack.enter_context(_ended_by_signals())
+        # Asked before anything is started: a taken port is told at once.
+        choose("MILLWRIGHT_HTTP_PORT", env.millwright_http_port, _HTTP_PORT)
+        port = choose("MILLWRIGHT_DASHBOARD_PORT", env.millwright_dashboard_port, _DASHBOARD_PORT)
+        # Workers inherit it, and find the addresses there.
+        os.environ["MILLWRIGHT_HOME"] = str(settings.home)
+        supervisor = stack.enter_context(Supervisor(keep_open=(held,)))
+        pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="bring-up")
+        # Not awaited: who waits for a service that is being stopped is told by its supervisor.
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        started = pool.submit(services.bring_up, settings, supervisor, pool, say)
+        say("Ray: starting")
+        began = time.monotonic()
+        ray = stack.enter_context(cluster.local(settings.home, dashboard_port=port, cpus=cpus))
+        # Ray puts handlers of its own in place of ours.
+        stack.enter_context(_ended_by_signals())
+        say(f"Ray answers, its dashboard on {ray.dashboard} ({time.monotonic() - began:.1f} s)")
+        up = started.result()
+        _prepare(up.settings, say)
+        told = _running(up.settings, ray)
+        state.write(settings.home, told)
+        crew = Crew(on_failure=lambda name, why: say(f"{name} failed and is run again: {why}"))
+        stack.callback(crew.close)
+        yield Platform(
+            settings=up.settings,
+            cluster=ray,
+            crew=crew,
+            supervisor=supervisor,
+            say=say,
+            dashboard=ray.dashboard,
+            _mlflow=up.mlflow,
+            _running=told,
+        )
+        say("stopping: the actors finish what they hold, then everything ends")
+
+
+def _prepare(settings: Settings, say: Say) -> None:
+    from ingestion.kafka.admin import ensure_topic
+    from storage.migrate import upgrade
+
+    revision = upgrade(_known(settings.storage))
+    topic = ensure_topic(_known(settings.kafka))
+    say(f"database at revision {revision}, topic {topic.name} is there")
+
+
+def _running(settings: Settings, ray: cluster.Cluster) -> state.Running:
+    return state.Running(
+        pid=os.getpid(),
+        kafka=_known(settings.kafka).bootstrap_servers,
+        postgres=asdict(_known(settings.storage)),
+        tracking_uri=_known(settings.tracking_uri),
+        dashboard=ray.dashboard,
+        ray=ray.address,
+        ray_token=str(ray.token_file),
+    )
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an orderly end, as Ctrl-C is one already."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _known[T](value: T | None) -> T:
+    if value is None:
+        raise ServiceUnavailableError("the platform", "an address is not known yet")
+    return value
