@@ -63,6 +63,7 @@ class Environment(BaseSettings):
     millwright_home: Path = Path("~/.millwright")
     millwright_http_host: str = "127.0.0.1"
     millwright_http_port: int | None = Field(None, ge=1, le=65535)
+    millwright_auth: str = Field("loopback", pattern="^(loopback|required)$")
     millwright_dashboard_port: int | None = Field(None, ge=1, le=65535)
     millwright_consumers: int = Field(1, ge=0, le=256)
     millwright_log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

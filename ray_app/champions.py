@@ -1,0 +1,197 @@
+"""The champions in use: found in Postgres, verified beside the traffic, then swapped by reference.
+
+Who serves never waits for a swap: the old model answers until the new one is loaded, verified
+against its own golden batch and warm. One that fails is refused, told, and the old one serves on.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+
+from domain.errors import ModelRejectedError, NoChampionError, PlatformError
+from domain.pipeline import Pipeline
+from domain.roster import Roster
+from observability.catalogue import MODEL_REFUSED, MODEL_VERSION, Metrics
+
+_log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+"""How late a promotion is noticed at most; the question is one small index look-up."""
+
+_WARM_ROWS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Champion:
+    """A model that may score.
+
+    Attributes:
+        machine_class: The class it judges.
+        version: Its version in the registry.
+        sha256: Checksum of its package.
+        pipeline: The loaded model; shared, it keeps no state of its own.
+    """
+
+    machine_class: str
+    version: int
+    sha256: str
+    pipeline: Pipeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is loaded at one moment; replaced as a whole, never changed.
+
+    Attributes:
+        roster: Machines and classes.
+        champions: Machine class to champion.
+    """
+
+    roster: Roster = field(default_factory=Roster)
+    champions: Mapping[str, Champion] = field(default_factory=lambda: MappingProxyType({}))
+
+    def champion(self, machine_class: str) -> Champion:
+        """Return a class's champion.
+
+        Raises:
+            NoChampionError: None is promoted, or none that could be loaded.
+        """
+        found = self.champions.get(machine_class)
+        if found is None:
+            raise NoChampionError(machine_class)
+        return found
+
+
+class Registry(Protocol):
+    """Where champions come from."""
+
+    def roster(self) -> Roster:
+        """Return machines and classes."""
+
+    def versions(self) -> Mapping[str, tuple[int, str]]:
+        """Return machine class → version and checksum of its champion."""
+
+    def package(self, machine_class: str, version: int) -> bytes:
+        """Return a version's package."""
+
+    def refuse(self, machine_class: str, version: int, reason: str) -> None:
+        """Tell that a promoted version could not be loaded."""
+
+
+class Champions:
+    """Keeps `known` as fresh as the registry; for any number of readers, which never block.
+
+    Args:
+        registry: Where champions come from.
+        metrics: Told of versions and refusals.
+        consumer: The label under which: predictor or scorer.
+    """
+
+    def __init__(self, registry: Registry, metrics: Metrics, consumer: str) -> None:
+        self._registry, self._metrics, self._consumer = registry, metrics, consumer
+        self._refused: set[tuple[str, int, str]] = set()
+        self._refreshing = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.known = Known()
+        self.trouble: str | None = "not asked yet"
+        """Why `known` may be old, in words; None after a refresh that succeeded."""
+
+    def start(self, poll_s: float = POLL_S) -> None:
+        """Refresh in the background until `close`."""
+        self._thread = threading.Thread(
+            target=self._run, args=(poll_s,), name="champions", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop refreshing. Harmless when repeated."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def refresh(self) -> Known:
+        """Ask the registry once, now; return what is known after it.
+
+        Raises:
+            ServiceUnavailableError: The registry is away; what was known stays.
+        """
+        with self._refreshing:
+            wanted = self._registry.versions()
+            roster = self._registry.roster()
+            current = dict(self.known.champions)
+            for name, (version, sha256) in wanted.items():
+                has = current.get(name)
+                if has is None or (has.version, has.sha256) != (version, sha256):
+                    self._load(current, name, version, sha256)
+            for gone in current.keys() - wanted.keys():
+                del current[gone]
+            self.known = Known(roster=roster, champions=MappingProxyType(current))
+            return self.known
+
+    def _run(self, poll_s: float) -> None:
+        while True:
+            self._try()
+            if self._stop.wait(poll_s):
+                return
+
+    def _try(self) -> None:
+        try:
+            known = self.refresh()
+        except PlatformError as error:
+            if self.trouble != str(error):
+                _log.warning("champions are not refreshed: %s", error)
+            self.trouble = str(error)
+        except Exception as error:  # noqa: BLE001 - a thread that dies would freeze the champions for good
+            _log.exception("champions are not refreshed")
+            self.trouble = f"{type(error).__name__}: {error}"
+        else:
+            self.trouble = None
+            newest = max((one.version for one in known.champions.values()), default=0)
+            self._metrics.set(MODEL_VERSION, newest, consumer=self._consumer)
+
+    def _load(self, current: dict[str, Champion], name: str, version: int, sha256: str) -> None:
+        if (name, version, sha256) in self._refused:
+            return
+        try:
+            pipeline = Pipeline.from_package(
+                self._registry.package(name, version), f"{name} version {version}"
+            )
+            _warm_up(pipeline)
+        except ModelRejectedError as error:
+            self._refused.add((name, version, sha256))
+            self._metrics.add(MODEL_REFUSED, consumer=self._consumer)
+            _log.error("%s; the old one serves on", error)
+            self._registry.refuse(name, version, str(error))
+            return
+        current[name] = Champion(
+            machine_class=name, version=version, sha256=sha256, pipeline=pipeline
+        )
+        _log.info("%s version %d is in use", name, version)
+
+
+def _warm_up(pipeline: Pipeline) -> None:
+    """Score a few rows, so that what is compiled or allocated at first use is there."""
+    sensors = len(pipeline.machine_class.sensors)
+    step_us = max(1, round(pipeline.machine_class.period_s * 1e6))
+    instants = np.arange(1, _WARM_ROWS + 1, dtype=np.int64) * step_us
+    pipeline.score(pipeline.new_state(), instants, np.zeros((_WARM_ROWS, sensors)))
+
+
+def await_refresh(champions: Champions, found: Callable[[Known], bool]) -> Known:
+    """Return what is known, asking the registry once more when what is sought is not there.
+
+    A machine registered a moment ago is found this way; with the registry away the old answer
+    stands.
+    """
+    if found(champions.known):
+        return champions.known
+    try:
+        return champions.refresh()
+    except PlatformError:
+        return champions.known

@@ -1,0 +1,1 @@
+"""What answers over HTTP: prediction, API and console, as three applications of Ray Serve."""
