@@ -1,0 +1,55 @@
+"""What every detector is: a distance from health, and who is to blame for it."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.readings import Matrix
+
+type Vector = npt.NDArray[np.float64]
+type Labels = npt.NDArray[np.int64]
+type Arrays = Mapping[str, npt.NDArray[np.float64]]
+
+
+class Detector(Protocol):
+    """A detector that was fitted; pure, so that threads may share it."""
+
+    def score(self, features: Matrix) -> Vector:
+        """Return the distance from health, shape (n,): finite, >= 0, larger is less healthy."""
+        ...
+
+    def attribute(self, features: Matrix) -> Matrix:
+        """Return each feature's part of the squared distance, shape (n, F): >= 0."""
+        ...
+
+    def assign(self, features: Matrix) -> Labels:
+        """Return the centre that each row belongs to, shape (n,)."""
+        ...
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return all that `from_arrays` of its kind needs; copies."""
+        ...
+
+
+class DetectorSpec(Protocol):
+    """The hyperparameters that detectors read; `PipelineSpec` has them."""
+
+    @property
+    def clusters(self) -> int:
+        """Centres or mixture components."""
+        ...
+
+    @property
+    def variance(self) -> float:
+        """Share of variance kept by PCA."""
+        ...
+
+
+class FitFunction(Protocol):
+    """Fits a detector to healthy features."""
+
+    def __call__(self, features: Matrix, spec: DetectorSpec, *, seed: int) -> Detector:
+        """Return the fitted detector; `features` has shape (n, F), n >= 2, finite."""
+        ...

@@ -1,0 +1,282 @@
+"""From readings to verdicts: features, detector, threshold and sensor watch as one value.
+
+The sweep, the stream, the backtest and the HTTP API call `Pipeline.score`; equal input gives
+equal scores, whatever the split into calls.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.detectors import DETECTORS, Detector
+from domain.errors import ModelRejectedError, PlatformError
+from domain.features.front import KNOWN, FeatureModel, FeatureRows
+from domain.features.kernel import SEEN, Memory
+from domain.machines import MachineClass, Sensor
+from domain.package import read_package, take_prefix, with_prefix, write_package
+from domain.pipeline_spec import PipelineSpec
+from domain.pipeline_training import (
+    facts,
+    fit_detector,
+    golden_batch,
+    training_features,
+    usable_histories,
+    without_faults,
+)
+from domain.readings import History, Instants, Matrix
+from domain.sensor_health import FaultCodes, SensorWatch, WatchMemory
+
+GOLDEN_TOLERANCE: Final = 1e-6
+"""Relative difference of golden scores that another build of a library may make."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PipelineState:
+    """What the pipeline remembers of one machine; `Pipeline.score` advances it in place.
+
+    Attributes:
+        features: Of the windows and baselines.
+        sensors: Of the sensor watch.
+    """
+
+    features: Memory
+    sensors: WatchMemory
+
+    def copy(self) -> Self:
+        """Return a state that can be advanced without changing this one."""
+        return type(self)(
+            features=self.features._make(array.copy() for array in self.features),
+            sensors=self.sensors._make(array.copy() for array in self.sensors),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """Verdicts on n readings of one machine.
+
+    Attributes:
+        score: Shape (n,), >= 0; > 1 is anomalous.
+        contributions: Shape (n, S), >= 0; each row sums to its score.
+        expected: Shape (n, S), what a healthy machine would have shown, in the sensor's unit.
+        ready: Shape (n,); false while window or baseline fill, when scores are less sure.
+        sensor_faults: Shape (n, S), `SensorFault` codes; such values were left out of the score.
+    """
+
+    score: npt.NDArray[np.float64]
+    contributions: Matrix
+    expected: Matrix
+    ready: npt.NDArray[np.bool_]
+    sensor_faults: FaultCodes
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pipeline:
+    """A fitted model of a machine class.
+
+    Attributes:
+        spec: Its hyperparameters.
+        machine_class: What the columns are.
+        front: The features.
+        detector: The distance from health.
+        threshold: The distance at which health ends.
+        watch: The sensor watch.
+        golden: Readings whose scores travel with the model.
+        about: Facts for people: data period, machines, rows, seed.
+    """
+
+    spec: PipelineSpec
+    machine_class: MachineClass
+    front: FeatureModel
+    detector: Detector
+    threshold: float
+    watch: SensorWatch
+    golden: History
+    about: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls,
+        spec: PipelineSpec,
+        histories: Sequence[History],
+        machine_class: MachineClass,
+        *,
+        seed: int,
+    ) -> Self:
+        """Learn health from the history of one or more machines of a class.
+
+        Args:
+            spec: The hyperparameters.
+            histories: Mostly healthy; contamination up to `spec.trim` of the rows is left out.
+            machine_class: The class of all of them.
+            seed: Equal seeds give equal pipelines.
+
+        Raises:
+            BadInputError: There is too little history, or its columns are not the class's.
+        """
+        histories = usable_histories(histories, machine_class)
+        watch = SensorWatch.fit(histories, machine_class)
+        clean = [without_faults(watch, one) for one in histories]
+        front = FeatureModel.fit(spec, clean, period_s=machine_class.period_s, seed=seed)
+        machines = [training_features(front, one) for one in clean]
+        detector, threshold = fit_detector(spec, machines, seed)
+        return cls(
+            spec=spec,
+            machine_class=machine_class,
+            front=front,
+            detector=detector,
+            threshold=threshold,
+            watch=watch,
+            golden=golden_batch(histories),
+            about=facts(histories, seed),
+        )
+
+    @property
+    def warmup_rows(self) -> int:
+        """Readings after which a machine that was never seen is `ready`."""
+        return 2 * self.front.window_rows
+
+    def new_state(self, machine: str | None = None) -> PipelineState:
+        """Return the state of a machine before its first reading.
+
+        Args:
+            machine: Its name; a machine that was trained on starts from its own healthy level.
+        """
+        return PipelineState(
+            features=self.front.new_memory(machine), sensors=self.watch.new_memory()
+        )
+
+    def score(self, state: PipelineState, instants_us: Instants, values: Matrix) -> Scores:
+        """Score readings and advance the state.
+
+        Args:
+            state: Of the machine; changed in place.
+            instants_us: Shape (n,), oldest first.
+            values: Shape (n, S); NaN is missing.
+
+        Raises:
+            ValueError: The shapes do not fit the machine class.
+        """
+        wanted = (len(instants_us), len(self.machine_class.sensors))
+        if values.shape != wanted:
+            raise ValueError(f"values have shape {values.shape} instead of {wanted}")
+        faults = self.watch.check(state.sensors, values)
+        seen, known = state.features.clock[SEEN], state.features.weight.min() >= KNOWN
+        rows = self.front.transform(state.features, instants_us, np.where(faults, np.nan, values))
+        warm = known | (seen + 1 + np.arange(len(values)) >= self.warmup_rows)
+        distance = self.detector.score(rows.features) / self.threshold
+        return Scores(
+            score=distance,
+            contributions=self._contributions(rows, distance),
+            expected=rows.expected,
+            ready=warm & (2 * rows.filled >= self.front.window_rows),
+            sensor_faults=faults,
+        )
+
+    def features(self, history: History) -> Matrix:
+        """Return the standardised features of a whole history, shape (n, F), for diagnostics."""
+        state = self.new_state(history.machine)
+        faults = self.watch.check(state.sensors, history.values)
+        values = np.where(faults, np.nan, history.values)
+        return self.front.transform(state.features, history.instants_us, values).features
+
+    def to_package(self) -> bytes:
+        """Return the model as one blob without pickles; see `domain.package`."""
+        manifest = {
+            "spec": asdict(self.spec),
+            "machine_class": asdict(self.machine_class),
+            "threshold": self.threshold,
+            "window_rows": self.front.window_rows,
+            "golden_machine": self.golden.machine,
+            "known_machines": sorted(self.front.bases),
+            "about": dict(self.about),
+        }
+        golden = {"instants_us": self.golden.instants_us, "values": self.golden.values}
+        arrays = {
+            **with_prefix(self.front.to_arrays(), "front"),
+            **with_prefix(self.detector.to_arrays(), "detector"),
+            **with_prefix(self.watch.to_arrays(), "watch"),
+            **with_prefix(golden | {"score": self._golden_scores()}, "golden"),
+        }
+        return write_package(manifest, arrays)
+
+    @classmethod
+    def from_package(cls, blob: bytes, name: str = "package") -> Self:
+        """Restore and verify what `to_package` gave.
+
+        Args:
+            blob: The package.
+            name: Registered model and version, for the error.
+
+        Raises:
+            ModelRejectedError: Checksum, schema or golden batch do not hold.
+        """
+        manifest, arrays = read_package(blob, name)
+        try:
+            pipeline = cls._from_parts(manifest, arrays)
+            scores, wanted = pipeline._golden_scores(), arrays["golden.score"]
+        except (KeyError, ValueError, TypeError, IndexError, PlatformError) as error:
+            raise ModelRejectedError(name, f"its parts do not fit: {error!r}") from error
+        if not np.allclose(scores, wanted, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
+            worst = float(np.abs(scores - wanted).max())
+            raise ModelRejectedError(name, f"its golden batch scores differ by {worst:.3g}")
+        return pipeline
+
+    @classmethod
+    def _from_parts(cls, manifest: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Self:
+        spec = PipelineSpec.from_dict(manifest["spec"])
+        golden = take_prefix(arrays, "golden")
+        return cls(
+            spec=spec,
+            machine_class=_class_from(manifest["machine_class"]),
+            front=FeatureModel.from_arrays(
+                take_prefix(arrays, "front"), manifest["window_rows"], manifest["known_machines"]
+            ),
+            detector=DETECTORS[spec.detector].restore(take_prefix(arrays, "detector")),
+            threshold=float(manifest["threshold"]),
+            watch=SensorWatch.from_arrays(take_prefix(arrays, "watch")),
+            golden=History(
+                machine=manifest["golden_machine"],
+                instants_us=golden["instants_us"],
+                values=golden["values"],
+            ),
+            about=manifest["about"],
+        )
+
+    def _golden_scores(self) -> npt.NDArray[np.float64]:
+        state = self.new_state(self.golden.machine)
+        return self.score(state, self.golden.instants_us, self.golden.values).score
+
+    def _contributions(self, rows: FeatureRows, distance: npt.NDArray[np.float64]) -> Matrix:
+        parts = self.detector.attribute(rows.features)
+        sensors = len(self.machine_class.sensors)
+        by_sensor = parts.reshape(len(parts), -1, sensors).sum(axis=1)
+        total = by_sensor.sum(axis=1, keepdims=True)
+        even = np.full_like(by_sensor, 1 / sensors)
+        share = np.divide(by_sensor, total, out=even, where=total > 0)
+        out: Matrix = share * distance[:, None]
+        return out
+
+
+def _class_from(given: dict[str, Any]) -> MachineClass:
+    """Restore a class; JSON has no infinity, an open end of a range is null."""
+    sensors = tuple(
+        Sensor(
+            name=one["name"],
+            unit=one["unit"],
+            low=-np.inf if one["low"] is None else one["low"],
+            high=np.inf if one["high"] is None else one["high"],
+        )
+        for one in given["sensors"]
+    )
+    return MachineClass(
+        name=given["name"],
+        sensors=sensors,
+        period_s=given["period_s"],
+        description=given["description"],
+    )

@@ -1,0 +1,118 @@
+"""The steps of learning a pipeline, apart from what is learnt."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Final
+
+import numpy as np
+
+from domain.detectors import DETECTORS, Detector
+from domain.errors import BadInputError
+from domain.features.front import FeatureModel
+from domain.machines import MachineClass
+from domain.pipeline_spec import PipelineSpec
+from domain.readings import History, Matrix
+from domain.sensor_health import SensorWatch
+from domain.thresholds import out_of_fold, threshold_of, trimmed
+
+MAX_FIT_ROWS: Final = 6000
+"""Rows that a detector is fitted to, evenly drawn: windows overlap, more say nothing new."""
+
+MIN_ROWS: Final = 50
+"""Fewest readings to learn from, all machines together."""
+
+GOLDEN_ROWS: Final = 64
+"""Readings whose scores a package carries, so that who loads it can compare."""
+
+
+def usable_histories(
+    histories: Sequence[History], machine_class: MachineClass
+) -> tuple[History, ...]:
+    """Return the histories one can learn from.
+
+    Raises:
+        BadInputError: The columns are not the class's, or there are too few readings.
+    """
+    sensors = len(machine_class.sensors)
+    for one in histories:
+        if one.values.shape != (len(one), sensors):
+            raise BadInputError(
+                f"{one.machine}'s history has shape {one.values.shape}, not (n, {sensors})",
+                f"class {machine_class.name}",
+            )
+    usable = tuple(one for one in histories if len(one) >= 2)
+    rows = sum(len(one) for one in usable)
+    if rows < MIN_ROWS:
+        raise BadInputError(
+            f"{rows} readings of history; learning needs at least {MIN_ROWS}",
+            f"class {machine_class.name}",
+            "Let the machines run longer, or bring a history with `millwright replay FILE`",
+        )
+    return usable
+
+
+def without_faults(watch: SensorWatch, history: History) -> History:
+    """Return the history with what ill sensors said taken out."""
+    faults = watch.check(watch.new_memory(), history.values)
+    return History(
+        machine=history.machine,
+        instants_us=history.instants_us,
+        values=np.where(faults, np.nan, history.values),
+    )
+
+
+def training_features(front: FeatureModel, history: History) -> Matrix:
+    """Return a machine's features but those of its warm-up."""
+    memory = front.new_memory(history.machine)
+    rows = front.transform(memory, history.instants_us, history.values)
+    return rows.features[min(front.window_rows, len(history) // 4) :]
+
+
+def fit_detector(
+    spec: PipelineSpec, machines: Sequence[Matrix], seed: int
+) -> tuple[Detector, float]:
+    """Fit the detector and find its threshold.
+
+    Args:
+        spec: The hyperparameters.
+        machines: Per machine its features, shape (n, F).
+        seed: Of the detector.
+
+    Returns:
+        Detector and the distance at which health ends.
+    """
+    kind = DETECTORS[spec.detector]
+
+    def fit(features: Matrix) -> Detector:
+        step = -(-len(features) // MAX_FIT_ROWS)
+        return trimmed(
+            features[::step], lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim
+        )
+
+    scores = out_of_fold(machines, fit, blocks=spec.blocks)
+    threshold = threshold_of(scores, quantile=spec.quantile, margin=spec.margin)
+    return fit(np.concatenate(machines)), threshold
+
+
+def golden_batch(histories: Sequence[History]) -> History:
+    """Return the stretch of readings that a package is verified with."""
+    longest = max(histories, key=len)
+    start = max(0, len(longest) // 2 - GOLDEN_ROWS // 2)
+    part = slice(start, start + GOLDEN_ROWS)
+    return History(
+        machine=longest.machine,
+        instants_us=longest.instants_us[part],
+        values=longest.values[part],
+    )
+
+
+def facts(histories: Sequence[History], seed: int) -> Mapping[str, object]:
+    """Return what people ask of a model: of what and with what it was learnt."""
+    return {
+        "machines": sorted(one.machine for one in histories),
+        "rows": sum(len(one) for one in histories),
+        "from_us": min(int(one.instants_us[0]) for one in histories),
+        "to_us": max(int(one.instants_us[-1]) for one in histories),
+        "seed": seed,
+        "libraries": {name: version(name) for name in ("numpy", "scikit-learn", "scipy")},
+    }
