@@ -6,7 +6,8 @@ because the owner stopped, crashed or was killed with -9, every child is stopped
 and the warden ends.
 
 Children also carry PR_SET_PDEATHSIG, so that kill -9 of the warden itself leaves none; that signal
-belongs to the forking *thread*, which is why a process of one thread forks.
+belongs to the forking *thread*, which is why a process of one thread forks. What the owner started
+without us, such as Ray, is witnessed every second and ended when the owner died without doing so.
 """
 
 import contextlib
@@ -82,6 +83,47 @@ class Warden:
             self.stop(name)
 
 
+class Witness:
+    """Knows every descendant of the owner, also those whose own parent ended meanwhile."""
+
+    def __init__(self, owner: int) -> None:
+        self._owner = owner
+        self._seen: dict[int, str] = {}
+
+    def look(self) -> None:
+        """Note who descends from the owner now, forget who ended."""
+        parents, born = {}, {}
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    pid = int(entry.name)
+                    fields = _stat(pid)
+                    parents[pid], born[pid] = int(fields[1]), fields[19]
+        self._seen = {pid: start for pid, start in self._seen.items() if born.get(pid) == start}
+        family = {self._owner, *self._seen}
+        grown = True
+        while grown:
+            young = {pid for pid, parent in parents.items() if parent in family} - family
+            grown = bool(young)
+            family |= young
+        family -= {self._owner, os.getpid()}
+        self._seen = {pid: born[pid] for pid in family if parents.get(pid) != os.getpid()}
+
+    def end_all(self) -> None:
+        """Kill whoever of them still lives."""
+        for pid, start in self._seen.items():
+            with contextlib.suppress(OSError):
+                # A process id may have become another's; its birth tells.
+                if _stat(pid)[19] == start:
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _stat(pid: int) -> list[str]:
+    # The name in parentheses may hold spaces: what follows the last one is regular.
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    return text.rpartition(")")[2].split()
+
+
 def _die_with_parent() -> None:
     # Runs after setuid, which would have cleared it.
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -104,6 +146,7 @@ def main() -> None:
         signal.signal(number, _leave_it_to_the_owner)
     warden = Warden()
     owner = int(sys.argv[1])
+    witness = Witness(owner)
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin.buffer, selectors.EVENT_READ)
         while True:
@@ -111,6 +154,7 @@ def main() -> None:
             if not selector.select(timeout=1.0):
                 if os.getppid() != owner:
                     break
+                witness.look()
                 continue
             line = sys.stdin.buffer.readline()
             if not line:
@@ -121,6 +165,8 @@ def main() -> None:
             except BrokenPipeError:
                 break
     warden.stop_all()
+    if os.getppid() != owner:
+        witness.end_all()
 
 
 if __name__ == "__main__":
