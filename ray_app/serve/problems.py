@@ -98,3 +98,8 @@ def headers_of(error: Exception) -> tuple[tuple[str, str], ...]:
     if isinstance(error, PlatformError) and error.http_status == 503:
         return (("retry-after", "5"),)
     return ()
+
+
+def encoded(problem: Problem) -> bytes:
+    """Return a problem as JSON."""
+    return msgspec.json.encode(problem)

@@ -1,0 +1,58 @@
+"""The registry as Postgres holds it, for whoever scores: replicas and the stream's scorer."""
+
+from collections.abc import Mapping
+
+from domain.readings import History
+from domain.roster import Roster
+from storage import api_keys, history, models, roster_store
+from storage.pool import Pool
+
+_BACK_US = 24 * 3_600_000_000
+"""Older readings than a day before a window say nothing about it."""
+
+
+class PostgresRegistry:
+    """Champions, roster, past readings and keys, each asked in a transaction of its own.
+
+    Args:
+        pool: Connections.
+        consumer: Who refuses a model, for the history of models.
+    """
+
+    def __init__(self, pool: Pool, consumer: str) -> None:
+        self._pool, self._consumer = pool, consumer
+
+    def roster(self) -> Roster:
+        """Return machines and classes."""
+        with self._pool.session() as on:
+            return roster_store.load(on)
+
+    def versions(self) -> Mapping[str, tuple[int, str]]:
+        """Return machine class → version and checksum of its champion."""
+        with self._pool.session() as on:
+            return models.versions(on)
+
+    def package(self, machine_class: str, version: int) -> bytes:
+        """Return a version's package.
+
+        Raises:
+            ModelRejectedError: It does not match its checksum.
+        """
+        with self._pool.session() as on:
+            return models.get(on, machine_class, version).package
+
+    def refuse(self, machine_class: str, version: int, reason: str) -> None:
+        """Note in the history of models that a promoted version could not be loaded."""
+        with self._pool.session() as on:
+            models.refuse(on, machine_class, version, actor=self._consumer, reason=reason)
+
+    def before(self, machine: str, instant_us: int, rows: int) -> History:
+        """Return at most `rows` newest readings of a machine before an instant."""
+        with self._pool.session() as on:
+            start_us = instant_us - _BACK_US
+            return history.read_history(on, [machine], start_us, instant_us, last=rows)[0]
+
+    def holder_of(self, key: str) -> api_keys.Holder | None:
+        """Return who holds a key."""
+        with self._pool.session() as on:
+            return api_keys.holder_of(on, key)

@@ -1,0 +1,116 @@
+"""The application `api`: resources over Postgres, and the description of all of HTTP."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
+
+from domain.errors import PlatformError
+from ray_app.serve import openapi
+from ray_app.serve.asgi import App, Receive, Scope, Send, send_problem
+from ray_app.serve.context import ServeContext
+from ray_app.serve.guard import Guard
+from ray_app.serve.problems import (
+    CONTENT_TYPE,
+    FieldProblem,
+    RefusedError,
+    encoded,
+    headers_of,
+    problem_of,
+)
+from ray_app.serve.routes import HOLDER, fleet_routes, incident_routes, quarantine_routes
+
+_log = logging.getLogger(__name__)
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def build(context: ServeContext) -> App:
+    """Return the application."""
+    app = FastAPI(title="Millwright", docs_url=None, redoc_url=None, openapi_url=None)
+    for router in (
+        fleet_routes(context.pool),
+        incident_routes(context.pool),
+        quarantine_routes(context.pool),
+    ):
+        app.include_router(router, prefix="/v1", responses=openapi.PROBLEMS)
+    _describe(app)
+    app.add_exception_handler(RequestValidationError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(PlatformError, _refuse)
+    app.add_exception_handler(Exception, _refuse)
+    return _Guarded(app, context.guard)
+
+
+class _Guarded:
+    """Asks the guard before the application, and tells what nobody foresaw as a problem."""
+
+    def __init__(self, app: App, guard: Guard) -> None:
+        self._app, self._guard = app, guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def noticing(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            writes = scope["method"] not in _READS
+            scope[HOLDER] = await self._guard.admit(scope, writes=writes)
+
+            await self._app(scope, receive, noticing)
+        except Exception as error:  # noqa: BLE001 - whatever it is becomes a problem
+            if not isinstance(error, PlatformError):
+                _log.exception("%s %s failed", scope["method"], scope["path"])
+            if begun:
+                return
+            await send_problem(scope, send, error)
+
+
+def _describe(app: FastAPI) -> None:
+    description = openapi.describe(app)
+
+    @app.get("/v1/openapi.json", include_in_schema=False)
+    def schema() -> Response:
+        return Response(openapi.as_json(description), media_type="application/json")
+
+    @app.get("/v1/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(openapi.as_page(description), headers=openapi.PAGE_HEADERS)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    refusal = _as_ours(error)
+    problem = problem_of(refusal, request.scope["path"])
+    return Response(
+        encoded(problem),
+        status_code=problem.status,
+        media_type=CONTENT_TYPE,
+        headers=dict(headers_of(refusal)),
+    )
+
+
+def _as_ours(error: Exception) -> Exception:
+    if isinstance(error, RequestValidationError):
+        places = tuple(
+            FieldProblem(detail=str(one["msg"]), pointer="/" + "/".join(map(str, one["loc"][1:])))
+            for one in error.errors()
+        )
+        first = places[0]
+        return RefusedError(422, "Invalid request", f"{first.pointer}: {first.detail}", places)
+    if isinstance(error, HTTPException):
+        titles = {404: "Not found", 405: "Method not allowed"}
+        return RefusedError(
+            error.status_code,
+            titles.get(error.status_code, "Refused"),
+            f"{error.detail}. GET /api/v1/docs shows what there is",
+            headers=tuple((error.headers or {}).items()),
+        )
+    return error

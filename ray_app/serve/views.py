@@ -1,0 +1,158 @@
+"""What the API shows, and how it is made from what is stored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from domain.health import Evidence, Health, health_of
+from storage.fleet import MachineRow, ModelRow, SweepRow
+from storage.incidents import AnomalyRow, IncidentRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveIncident:
+    """A live incident as a machine shows it."""
+
+    id: int
+    kind: str
+    state: str
+    began: datetime
+    root_sensor: str
+    peak_score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineView:
+    """A machine and what is known of it; `silent_s` counts since its newest reading."""
+
+    id: str
+    machine_class: str
+    health: Health
+    score: float | None
+    threshold: float
+    scored_at: datetime | None
+    last_reading: datetime | None
+    silent_s: float | None
+    model_version: int | None
+    root_sensor: str | None
+    incidents: list[LiveIncident]
+    data_quality: dict[str, Any]
+    registered_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineView:
+    """A message that is no reading; its raw bytes as text, undecodable ones replaced."""
+
+    id: int
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    key: str | None
+    value: str | None
+    quarantined_at: datetime
+    redriven_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page[T]:
+    """One page; `next_cursor` asks for the following one and is null on the last."""
+
+    items: Sequence[T]
+    next_cursor: str | None
+
+
+# FastAPI names a generic's instances by itself, unreadably; these are what a client generates from.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinePage(Page[MachineView]):
+    """Machines by name."""
+
+    items: Sequence[MachineView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentPage(Page[IncidentRow]):
+    """Incidents, newest first."""
+
+    items: Sequence[IncidentRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyPage(Page[AnomalyRow]):
+    """Anomalous readings, newest first."""
+
+    items: Sequence[AnomalyRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinePage(Page[QuarantineView]):
+    """Messages in quarantine, newest first."""
+
+    items: Sequence[QuarantineView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPage(Page[ModelRow]):
+    """Model versions by class, newest first."""
+
+    items: Sequence[ModelRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPage(Page[SweepRow]):
+    """Sweeps, newest first."""
+
+    items: Sequence[SweepRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingView:
+    """One stored reading: sensor name to number; a missing sensor is left out."""
+
+    timestamp: datetime
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingPage(Page[ReadingView]):
+    """Stored readings, newest first."""
+
+    items: Sequence[ReadingView]
+
+
+def machine_view(row: MachineRow) -> MachineView:
+    """Return a machine as the API and the console show it."""
+    live = [
+        LiveIncident(**(one | {"began": datetime.fromisoformat(one["began"])}))
+        for one in row.incidents
+    ]
+    faults = row.quality.get("faults") or ()
+    root = next((one.root_sensor for one in live if one.kind == "machine"), None)
+    root = root or next((one.root_sensor for one in live), None)
+    root = root or next((str(one.get("sensor")) for one in faults), None)
+    health = health_of(
+        Evidence(
+            score=row.score,
+            silent_s=row.silent_s,
+            period_s=row.period_s,
+            incident_kinds=frozenset(one.kind for one in live),
+        )
+    )
+    return MachineView(
+        id=row.name,
+        machine_class=row.machine_class,
+        health=health,
+        score=row.score,
+        threshold=1.0,
+        scored_at=row.scored_at,
+        last_reading=row.last_reading,
+        silent_s=row.silent_s,
+        model_version=row.model_version,
+        root_sensor=root,
+        incidents=live,
+        data_quality=row.quality,
+        registered_at=row.registered_at,
+    )
