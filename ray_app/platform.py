@@ -90,7 +90,7 @@ class Platform:
 
         for number in range(count):
             name = f"consumer-{number}"
-            actor = cluster.as_actor(ConsumerActor, self.kafka, self.storage, name=name)
+            actor = cluster.as_actor(ConsumerActor, self.kafka, self.storage, name, name=name)
             self.crew.add(name, actor, kind="consumer")
 
     def start_producer(self, plan: "ProducerPlan", *, number: int = 0) -> Any:
