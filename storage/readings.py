@@ -83,7 +83,7 @@ class ReadingStore:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._days: partitions.Days = set()
 
     @classmethod
@@ -130,15 +130,15 @@ class ReadingStore:
         needed = {day for one in batches for day in partitions.days_of(one.instants_us)}
         if needed <= self._days:
             return
-        with translated(), self._connection:
-            partitions.ensure(self._connection, needed - self._days)
+        with translated(), self.connection:
+            partitions.ensure(self.connection, needed - self._days)
         self._days |= needed
 
     def _transact(self, batch: StoreBatch, data: bytes, count: int, load: _Load) -> Written:
-        with self._connection, self._connection.cursor() as cursor:
+        with self.connection, self.connection.cursor() as cursor:
             stored = load(cursor, data) if count else 0
-            new = quarantine.add(self._connection, batch.quarantined)
-            offsets.advance(self._connection, batch.group_id, batch.topic, batch.steps)
+            new = quarantine.add(self.connection, batch.quarantined)
+            offsets.advance(self.connection, batch.group_id, batch.topic, batch.steps)
         return Written(stored=stored, duplicates=count - stored, quarantined=new)
 
 

@@ -1,0 +1,17 @@
+"""Kafka: nothing outside this package imports its client."""
+
+from ingestion.kafka.admin import Held, ensure_topic, find_topic, held
+from ingestion.kafka.sink import KafkaSink
+from ingestion.kafka.source import KafkaSource, Messages, Positions, steps_of
+
+__all__ = [
+    "Held",
+    "KafkaSink",
+    "KafkaSource",
+    "Messages",
+    "Positions",
+    "ensure_topic",
+    "find_topic",
+    "held",
+    "steps_of",
+]
