@@ -15,4 +15,4 @@ def njit[F: Callable[..., Any]](function: F) -> F:
 
     Floating-point order is kept (no fastmath): a stream and a backtest must agree to the last bit.
     """
-    return cast("F", numba.njit(cache=True, nogil=True)(function))
+    return cast("F", numba.njit(cache=True, nogil=True, error_model="numpy")(function))

@@ -202,7 +202,6 @@ class FeatureModel:
         centre, full = np.nanmedian(pooled, axis=0), _deviation(pooled)
         single = _single_spread(gated, histories, full)
         bases = {one.machine: _last_base(gated, one) for one in histories}
-        bases = {name: base for name, base in bases.items() if name}
         return replace(gated, centre=centre, spread=np.stack((full, single)), bases=bases)
 
 

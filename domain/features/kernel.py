@@ -121,132 +121,150 @@ def regime_rows(plan: Plan, memory: Memory, instants: Instants, values: Matrix) 
 @njit
 def push(memory: Memory, row: Matrix) -> None:
     """Put a row into the window; what is missing (NaN) takes a place but counts for nothing."""
-    clock, size = memory.clock, len(memory.ring)
-    slot = clock[SLOT]
+    clock, ring, sums, have = memory.clock, memory.ring, memory.sums, memory.have
+    size, slot = len(ring), clock[SLOT]
+    full = clock[FILLED] == size
     for sensor in range(len(row)):
-        if clock[FILLED] == size:
-            add(memory, sensor, memory.ring[slot, sensor], -1)
-        memory.ring[slot, sensor] = row[sensor]
-        add(memory, sensor, row[sensor], 1)
+        old, new = ring[slot, sensor], row[sensor]
+        if full and not np.isnan(old):
+            sums[0, sensor] -= old
+            sums[1, sensor] -= old * old
+            have[sensor] -= 1
+        if not np.isnan(new):
+            sums[0, sensor] += new
+            sums[1, sensor] += new * new
+            have[sensor] += 1
+        ring[slot, sensor] = new
     clock[FILLED] = min(clock[FILLED] + 1, size)
     clock[SLOT] = (slot + 1) % size
     if clock[SLOT] == 0:
         # Sums that only ever add and subtract gather rounding errors: count them anew.
         for sensor in range(len(row)):
-            recount(memory, sensor, 0.0)
+            recount(ring[:, sensor], sums[:, sensor], have[sensor : sensor + 1])
 
 
 @njit
-def recount(memory: Memory, sensor: int, shift: float) -> None:
-    """Lower a sensor's window by `shift` and count it anew."""
-    memory.sums[:, sensor] = 0.0
-    memory.have[sensor] = 0
-    for place in range(memory.clock[FILLED]):
-        memory.ring[place, sensor] -= shift
-        add(memory, sensor, memory.ring[place, sensor], 1)
+def recount(window: Matrix, sums: Matrix, have: Counts) -> None:
+    """Count one sensor's window anew."""
+    sums[:] = 0.0
+    have[0] = 0
+    for value in window:
+        if not np.isnan(value):
+            sums[0] += value
+            sums[1] += value * value
+            have[0] += 1
 
 
 @njit
-def add(memory: Memory, sensor: int, value: float, sign: int) -> None:
-    """Count one value of the window in (1) or out (-1)."""
-    if not np.isnan(value):
-        memory.sums[0, sensor] += sign * value
-        memory.sums[1, sensor] += sign * value * value
-        memory.have[sensor] += sign
+def trend_of(window: Matrix, first: int) -> float:
+    """Return the rise over the whole window of its least-squares line.
 
-
-@njit
-def window_trend(memory: Memory, sensor: int) -> float:
-    """Return the rise over the whole window of its least-squares line."""
-    size, filled = len(memory.ring), memory.clock[FILLED]
-    first, have = memory.clock[SLOT] - filled, memory.have[sensor]
-    middle = 0.0
-    for place in range(filled):
-        if not np.isnan(memory.ring[(first + place) % size, sensor]):
-            middle += place / have
+    Args:
+        window: Shape (filled,), a ring; NaN is missing, at least two are not.
+        first: Place of its oldest value.
+    """
+    size, have, middle = len(window), 0, 0.0
+    for place in range(size):
+        if not np.isnan(window[(first + place) % size]):
+            middle += place
+            have += 1
+    middle /= have
     dot, norm = 0.0, 0.0
-    for place in range(filled):
-        value = memory.ring[(first + place) % size, sensor]
+    for place in range(size):
+        value = window[(first + place) % size]
         if not np.isnan(value):
             dot += (place - middle) * value
             norm += (place - middle) ** 2
-    return dot / norm * (filled - 1)
+    return dot / norm * (size - 1)
 
 
 @njit
-def window_range(memory: Memory, sensor: int) -> float:
-    """Return the window's largest minus its smallest value."""
+def range_of(window: Matrix) -> float:
+    """Return a window's largest minus its smallest value."""
     low, high = np.inf, -np.inf
-    for place in range(memory.clock[FILLED]):
-        value = memory.ring[place, sensor]
+    for value in window:
         if not np.isnan(value):
             low, high = min(low, value), max(high, value)
     return high - low
 
 
 @njit
-def window_feature(memory: Memory, kind: int, sensor: int) -> float:
-    """Return one feature of one sensor's window; NaN where too little of it was measured."""
-    have = memory.have[sensor]
-    if have == 0:
-        return np.nan
-    mean = memory.sums[0, sensor] / have
-    if kind == LEVEL:
-        return mean
-    if have < max(3, memory.clock[FILLED] // 4):
-        return np.nan
-    if kind == TREND:
-        return window_trend(memory, sensor)
-    if kind == SPREAD:
-        variance = max(0.0, memory.sums[1, sensor] / have - mean * mean)
-        return np.log(np.sqrt(variance) + SPREAD_FLOOR)
-    return np.log(window_range(memory, sensor) + SPREAD_FLOOR)
+def window_features(plan: Plan, memory: Memory, out: Matrix) -> None:
+    """Fill one row (K * S,); NaN where too little of a sensor's window was measured."""
+    ring, sums, have = memory.ring, memory.sums, memory.have
+    filled, sensors = memory.clock[FILLED], len(memory.have)
+    first = memory.clock[SLOT] if filled == len(ring) else 0
+    for at in range(len(plan.kinds)):
+        kind = plan.kinds[at]
+        for sensor in range(sensors):
+            mean, value = sums[0, sensor] / have[sensor], np.nan
+            few = have[sensor] < max(3, filled // 4)
+            if memory.unseen_s[sensor] > plan.carry_s or have[sensor] == 0:
+                value = np.nan
+            elif kind == LEVEL:
+                value = mean
+            elif kind == TREND and not few:
+                value = trend_of(ring[:filled, sensor], first)
+            elif kind == SPREAD and not few:
+                variance = max(0.0, sums[1, sensor] / have[sensor] - mean * mean)
+                value = np.log(np.sqrt(variance) + SPREAD_FLOOR)
+            elif not few:
+                value = np.log(range_of(ring[:filled, sensor]) + SPREAD_FLOOR)
+            out[at * sensors + sensor] = value
 
 
 @njit
-def follow(plan: Plan, memory: Memory, sensor: int, residual: float, dt: float) -> None:
-    """Let the baseline follow the residual (in `Plan.unit`), unless the window looks anomalous."""
-    mean = memory.sums[0, sensor] / memory.have[sensor]
-    gain = -np.expm1(-dt / plan.rate_s)
-    young = memory.weight[sensor] < len(memory.ring)
-    if young and abs(residual) > plan.wild[sensor]:
-        gain *= plan.leak
-    elif not young and abs(mean) > plan.gate[sensor]:
-        gain *= plan.leak
-        wait_for_calm(plan, memory, sensor, mean, dt)
-    else:
-        memory.settle[0, sensor], memory.settle[1, sensor] = mean, 0.0
-        memory.settle[2, sensor] = 0.0
-        memory.weight[sensor] += 1.0
-        gain = max(gain, 1.0 / (plan.prior[sensor] + memory.weight[sensor]))
-    memory.base[sensor] += gain * (residual - memory.base[sensor])
+def follow(plan: Plan, memory: Memory, residuals: Matrix, dt: float) -> None:
+    """Let the baselines follow the residuals (in `Plan.unit`) of sensors that look healthy."""
+    gain, calm_gain = -np.expm1(-dt / plan.rate_s), -np.expm1(-3 * dt / plan.recover_s)
+    for sensor in range(len(residuals)):
+        if np.isnan(residuals[sensor]):
+            continue
+        mean = memory.sums[0, sensor] / memory.have[sensor]
+        young = memory.weight[sensor] < len(memory.ring)
+        rate = plan.leak * gain
+        if young and abs(residuals[sensor]) > plan.wild[sensor]:
+            pass
+        elif not young and abs(mean) > plan.gate[sensor]:
+            wait(memory.settle[:, sensor], mean, plan.gate[sensor], dt, calm_gain)
+            if memory.settle[2, sensor] > plan.recover_s:
+                rebase(plan, memory, sensor, mean)
+        else:
+            memory.settle[0, sensor], memory.settle[1, sensor] = mean, 0.0
+            memory.settle[2, sensor] = 0.0
+            memory.weight[sensor] += 1.0
+            rate = max(gain, 1.0 / (plan.prior[sensor] + memory.weight[sensor]))
+        memory.base[sensor] += rate * (residuals[sensor] - memory.base[sensor])
 
 
 @njit
-def wait_for_calm(plan: Plan, memory: Memory, sensor: int, mean: float, dt: float) -> None:
-    """Move a frozen baseline once the sensor came back part of the way and stays there."""
-    candidate, peak, calm = memory.settle[:, sensor]
-    candidate += -np.expm1(-3 * dt / plan.recover_s) * (mean - candidate)
-    peak = max(peak, abs(mean))
-    steady = abs(mean - candidate) < 0.5 * plan.gate[sensor] and abs(mean) < 0.5 * peak
-    calm = calm + dt if steady else 0.0
-    if calm > plan.recover_s:
-        scale = plan.scale[memory.clock[REGIME], sensor] / plan.unit[sensor]
-        memory.base[sensor] += mean * scale
-        recount(memory, sensor, mean)
-        candidate, peak, calm = 0.0, 0.0, 0.0
-    memory.settle[0, sensor], memory.settle[1, sensor] = candidate, peak
-    memory.settle[2, sensor] = calm
+def wait(settle: Matrix, mean: float, gate: float, dt: float, gain: float) -> None:
+    """Count for how long a frozen sensor has come back part of the way and been steady."""
+    settle[0] += gain * (mean - settle[0])
+    settle[1] = max(settle[1], abs(mean))
+    steady = abs(mean - settle[0]) < 0.5 * gate and abs(mean) < 0.5 * settle[1]
+    settle[2] = settle[2] + dt if steady else 0.0
+
+
+@njit
+def rebase(plan: Plan, memory: Memory, sensor: int, mean: float) -> None:
+    """Take the window's mean as the sensor's new healthy level."""
+    regime = memory.clock[REGIME]
+    memory.base[sensor] += mean * plan.scale[regime, sensor] / plan.unit[sensor]
+    window = memory.ring[: memory.clock[FILLED], sensor]
+    window -= mean
+    recount(window, memory.sums[:, sensor], memory.have[sensor : sensor + 1])
+    memory.settle[:, sensor] = 0.0
 
 
 @njit
 def measure(plan: Plan, memory: Memory, row: Matrix, dt: float, out: Matrix) -> None:
-    """Fill `out` (3, S): expected in the sensor's unit, residual, and distance from the baseline."""
-    regime = memory.clock[REGIME]
+    """Fill (3, S): expected in the sensor's unit, residual, and distance from the baseline."""
+    regime, lagged = memory.clock[REGIME], memory.lagged
     for sensor in range(len(row)):
         level, unit = 0.0, plan.unit[sensor]
-        for place in range(len(memory.lagged)):
-            level += plan.response[sensor, place] * memory.lagged[place]
+        for place in range(len(lagged)):
+            level += plan.response[sensor, place] * lagged[place]
         out[0, sensor] = level + memory.base[sensor] * unit
         out[1, sensor] = (row[sensor] - level) / unit
         out[2, sensor] = (row[sensor] - out[0, sensor]) / plan.scale[regime, sensor]
@@ -264,20 +282,13 @@ def feature_rows(
     expected: Matrix,
     filled: Counts,
 ) -> None:
-    """Fill (n, K * S) features (NaN: nothing to say), (n, S) expected and (n,) rows in the window."""
-    sensors = values.shape[1]
-    row = np.empty((3, sensors))
+    """Fill (n, K * S) features (NaN: nothing to say), (n, S) expected, (n,) rows in the window."""
+    row = np.empty((3, values.shape[1]))
     for index in range(len(instants)):
         dt = begin_row(plan, memory, instants[index], values[index])
         measure(plan, memory, values[index], dt, row)
         expected[index] = row[0]
         push(memory, row[2])
-        for sensor in range(sensors):
-            if not np.isnan(row[1, sensor]):
-                follow(plan, memory, sensor, row[1, sensor], dt)
-            absent = memory.unseen_s[sensor] > plan.carry_s
-            for kind in range(len(plan.kinds)):
-                features[index, kind * sensors + sensor] = (
-                    np.nan if absent else window_feature(memory, plan.kinds[kind], sensor)
-                )
+        follow(plan, memory, row[1], dt)
+        window_features(plan, memory, features[index])
         filled[index] = memory.clock[FILLED]

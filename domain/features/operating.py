@@ -16,7 +16,7 @@ from sklearn.metrics import silhouette_score
 
 from domain.readings import Matrix
 
-LAGS_S: Final = (0.0, 3.0, 12.0, 48.0, 192.0)
+LAGS_S: Final = (0.0, 3.0, 12.0, 48.0, 192.0, 768.0)
 """Time constants of the response; sums of these exponentials come near any lag up to minutes."""
 
 RIDGE: Final = 1e-6

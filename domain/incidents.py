@@ -1,0 +1,205 @@
+"""From anomalous readings to incidents: one story per trouble instead of a thousand alarms.
+
+All is pure and in event time, so a replay of the same rows tells the same story.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.errors import BadInputError
+from domain.readings import Instants, Matrix
+from domain.sensor_health import FaultCodes, SensorFault
+
+
+class Change(StrEnum):
+    """What happened to an incident."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentRules:
+    """When an incident begins and ends.
+
+    Attributes:
+        k: Anomalous readings that open one...
+        n: ...among that many successive ones; k <= n.
+        stay: Score at and above which a reading keeps an incident open; in (0, 1]. Below 1 it is
+            the hysteresis that keeps a score near the threshold from flickering.
+        quiet_s: Seconds without such a reading after which the incident closes.
+    """
+
+    k: int = 6
+    n: int = 10
+    stay: float = 0.7
+    quiet_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= self.n:
+            raise BadInputError(f"k is {self.k}, n is {self.n}; 1 <= k <= n", "incident rules")
+        if not (0 < self.stay <= 1 and self.quiet_s > 0):
+            raise BadInputError(
+                f"stay is {self.stay}, quiet_s is {self.quiet_s}; stay is in (0, 1], quiet_s > 0",
+                "incident rules",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One trouble of one machine.
+
+    Attributes:
+        began_us: Instant of the first anomalous reading.
+        opened_us: Instant of the reading that opened it.
+        last_seen_us: Instant of the last reading that kept it open.
+        closed_us: Instant at which it had been quiet for long enough; None while it is open.
+        peak_score: Largest score.
+        anomalies: Anomalous readings so far.
+        evidence: Summed contribution by column, shape (S,) as a tuple.
+    """
+
+    began_us: int
+    opened_us: int
+    last_seen_us: int
+    closed_us: int | None = None
+    peak_score: float
+    anomalies: int
+    evidence: tuple[float, ...]
+
+    @property
+    def root(self) -> int:
+        """Column of the sensor with the largest evidence."""
+        return max(range(len(self.evidence)), key=self.evidence.__getitem__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentEvent:
+    """A change of an incident, with the incident after it."""
+
+    change: Change
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    instant_us: int
+    score: float
+    parts: npt.NDArray[np.float64]
+
+
+class IncidentTracker:
+    """Follows one kind of trouble of one machine.
+
+    Attributes:
+        incident: The open incident, if any.
+    """
+
+    def __init__(self, rules: IncidentRules, incident: Incident | None = None) -> None:
+        """Begin fresh, or go on from an open incident as it was stored."""
+        self.incident = incident
+        self._rules = rules
+        self._recent: deque[_Row] = deque(maxlen=rules.n)
+
+    def advance(
+        self,
+        instants_us: Instants,
+        scores: npt.NDArray[np.float64],
+        contributions: Matrix,
+        ready: npt.NDArray[np.bool_] | None = None,
+    ) -> list[IncidentEvent]:
+        """Take in scored readings; return what they changed, oldest first.
+
+        Successive updates are merged: a call gives at most one of them per incident.
+
+        Args:
+            instants_us: Shape (n,), oldest first; readings not after `last_seen_us` of the
+                incident that a tracker was restored with change nothing.
+            scores: Shape (n,).
+            contributions: Shape (n, S), non-negative.
+            ready: Shape (n,); rows that are not count as healthy. All are when left out.
+        """
+        sure = scores if ready is None else np.where(ready, scores, 0.0)
+        if self.incident is None and len(self._recent) == 0 and not (sure > 1).any():
+            return []
+        events: list[IncidentEvent] = []
+        for at, instant in enumerate(instants_us.tolist()):
+            row = _Row(instant, float(sure[at]), contributions[at])
+            for event in self._step(row):
+                if (
+                    event.change is Change.UPDATED
+                    and events
+                    and (events[-1].change is Change.UPDATED)
+                ):
+                    events.pop()
+                events.append(event)
+        return events
+
+    def quiet_until(self, now_us: int) -> list[IncidentEvent]:
+        """Close the incident if nothing kept it open up to `now_us`, even without new readings."""
+        return list(self._close_if_quiet(now_us))
+
+    def _step(self, row: _Row) -> Iterator[IncidentEvent]:
+        yield from self._close_if_quiet(row.instant_us)
+        if self.incident is not None:
+            if row.score >= self._rules.stay and row.instant_us > self.incident.last_seen_us:
+                self.incident = _grown(self.incident, row)
+                yield IncidentEvent(change=Change.UPDATED, incident=self.incident)
+            return
+        self._recent.append(row)
+        anomalous = [one for one in self._recent if one.score > 1]
+        if not anomalous:
+            self._recent.clear()
+        elif len(anomalous) >= self._rules.k:
+            self.incident = _opened(anomalous, row.instant_us)
+            self._recent.clear()
+            yield IncidentEvent(change=Change.OPENED, incident=self.incident)
+
+    def _close_if_quiet(self, now_us: int) -> Iterator[IncidentEvent]:
+        if self.incident is None:
+            return
+        end_us = self.incident.last_seen_us + round(self._rules.quiet_s * 1e6)
+        if now_us >= end_us:
+            closed = replace(self.incident, closed_us=end_us)
+            self.incident = None
+            yield IncidentEvent(change=Change.CLOSED, incident=closed)
+
+
+def _opened(anomalous: list[_Row], opened_us: int) -> Incident:
+    return Incident(
+        began_us=anomalous[0].instant_us,
+        opened_us=opened_us,
+        last_seen_us=opened_us,
+        peak_score=max(row.score for row in anomalous),
+        anomalies=len(anomalous),
+        evidence=tuple(np.sum([row.parts for row in anomalous], axis=0).tolist()),
+    )
+
+
+def _grown(incident: Incident, row: _Row) -> Incident:
+    anomalous = row.score > 1
+    evidence = np.add(incident.evidence, row.parts) if anomalous else incident.evidence
+    return replace(
+        incident,
+        last_seen_us=row.instant_us,
+        peak_score=max(incident.peak_score, row.score),
+        anomalies=incident.anomalies + anomalous,
+        evidence=tuple(float(part) for part in evidence),
+    )
+
+
+def sensor_rows(faults: FaultCodes) -> tuple[npt.NDArray[np.float64], Matrix]:
+    """Return scores (n,) and contributions (n, S) of sensor faults, for a tracker of their own.
+
+    A reading with a faulty sensor scores 2, shared evenly by the faulty ones; others score 0.
+    """
+    ill = (faults != SensorFault.NONE).astype(np.float64)
+    count = ill.sum(axis=1)
+    scores = np.where(count > 0, 2.0, 0.0)
+    return scores, ill * (scores / np.maximum(count, 1))[:, None]
