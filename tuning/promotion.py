@@ -1,0 +1,116 @@
+"""The gate between a trained model and the machines: pure, and its reasons are in words.
+
+Challenger and champion are replayed on the same fresh readings with the same injected faults, so
+their objectives are compared in pairs: one pair per replay seed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from statistics import fmean, stdev
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """How one model did in several replays of the same readings.
+
+    Attributes:
+        name: Model and version, for the reason.
+        objectives: Label-free objective of each replay, in the order of its seeds; 0 to 1.
+        detection: Share of injected faults that were detected, mean over the replays; 0 to 1.
+        false_alarm_rate: Share of untouched readings above the threshold, mean; 0 to 1.
+    """
+
+    name: str
+    objectives: tuple[float, ...]
+    detection: float
+    false_alarm_rate: float
+
+    @property
+    def objective(self) -> float:
+        """Mean over the replays."""
+        return fmean(self.objectives)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a challenger has to show.
+
+    Attributes:
+        max_false_alarm_rate: Largest share of healthy readings above the threshold; 0 to 1.
+        min_detection: Smallest share of injected faults that must be detected; 0 to 1.
+        min_gain: Smallest gain in the objective that counts, whatever the noise says.
+        noise_factor: Standard errors of the paired gain that must be exceeded as well.
+    """
+
+    max_false_alarm_rate: float = 0.3
+    min_detection: float = 0.2
+    min_gain: float = 0.01
+    noise_factor: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Promote or not, and why in one sentence."""
+
+    promote: bool
+    reason: str
+
+
+def decide(
+    challenger: Replayed, champion: Replayed | None, gate: Gate, *, no_champion: str = ""
+) -> Decision:
+    """Judge a challenger against the present champion.
+
+    Args:
+        challenger: Replays of the new model.
+        champion: Replays of the present one on the same readings and seeds; None if there is none
+            or it cannot score these readings.
+        gate: What must be shown.
+        no_champion: Why `champion` is None although there is one, such as changed sensors.
+    """
+    if flaw := _flaw(challenger, gate):
+        return Decision(promote=False, reason=flaw)
+    if champion is None:
+        why = no_champion or "it is the first model of its class"
+        return Decision(promote=True, reason=f"{why}; {_figures(challenger)}")
+    if decayed := _flaw(champion, gate):
+        return Decision(promote=True, reason=f"the champion no longer holds: {decayed}")
+    return _compare(challenger, champion, gate)
+
+
+def _flaw(model: Replayed, gate: Gate) -> str:
+    if not model.objectives or not all(map(isfinite, model.objectives)):
+        return f"{model.name} has no finite objective"
+    if not model.false_alarm_rate <= gate.max_false_alarm_rate:
+        return (
+            f"{model.name} alarms on {model.false_alarm_rate:.1%} of healthy readings, "
+            f"{gate.max_false_alarm_rate:.0%} are allowed"
+        )
+    if not model.detection >= gate.min_detection:
+        return (
+            f"{model.name} detects {model.detection:.0%} of the injected faults, "
+            f"{gate.min_detection:.0%} are required"
+        )
+    return ""
+
+
+def _compare(challenger: Replayed, champion: Replayed, gate: Gate) -> Decision:
+    gains = [new - old for new, old in zip(challenger.objectives, champion.objectives, strict=True)]
+    gain, needed = fmean(gains), max(gate.min_gain, gate.noise_factor * _standard_error(gains))
+    comparison = (
+        f"{challenger.name} {challenger.objective:.3f} against {champion.name} "
+        f"{champion.objective:.3f}: a gain of {gain:+.3f} where {needed:.3f} is needed"
+    )
+    return Decision(promote=gain > needed, reason=comparison)
+
+
+def _standard_error(gains: Sequence[float]) -> float:
+    return stdev(gains) / sqrt(len(gains)) if len(gains) > 1 else 0.0
+
+
+def _figures(model: Replayed) -> str:
+    return (
+        f"objective {model.objective:.3f}, detects {model.detection:.0%} of injected faults, "
+        f"alarms on {model.false_alarm_rate:.1%} of healthy readings"
+    )
