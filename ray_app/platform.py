@@ -31,7 +31,7 @@ from ray_app.settings import Settings
 from storage.settings import StorageSettings
 
 if TYPE_CHECKING:
-    from ray_app.producer_actor import ProducerPlan
+    from ray_app.producer_plan import ProducerPlan
 
 _DASHBOARD_PORT, _HTTP_PORT = 8265, 8000
 type Say = Callable[[str], None]
@@ -98,9 +98,9 @@ class Platform:
         from ray_app.producer_actor import ProducerActor
 
         name = f"producer-{number}"
-        # Three threads: `run`, and `stop` beside a slow `inject`.
+        # Beside `run`: `stop`, `inject` and whoever asks for its state.
         actor = cluster.as_actor(
-            ProducerActor, self.kafka, self.storage, plan, name=name, threads=3
+            ProducerActor, self.kafka, self.storage, plan, name, name=name, threads=4
         )
         self.crew.add(name, actor, kind="producer")
         return actor
