@@ -1,0 +1,186 @@
+"""One machine's page: its past, scored anew by the champion, and what it has been through."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from domain.errors import NotFoundError
+from domain.machines import MachineClass
+from domain.pipeline import Scores
+from domain.readings import History
+from ray_app.champions import Champion, Known
+from ray_app.console.timeline import Axis, Curve, Line, Shade, line
+from ray_app.serve.verdict import contributions, widened
+from ray_app.serve.views import MachineView, machine_view
+from storage import fleet, incidents
+from storage.connect import Connection
+from storage.history import instant, microseconds, read_history
+from storage.incidents import IncidentRow
+from storage.verdicts import Contribution
+
+PERIODS_MIN = (15, 60, 240)
+_TOP_SENSORS = 4
+_FAR_FUTURE_US = 2**62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinePage:
+    """What the page shows.
+
+    Attributes:
+        now: When it was true.
+        machine: What is known of it.
+        minutes: Length of the timeline.
+        start: Left edge of the timeline; None when nothing is stored.
+        end: Right edge: the newest reading.
+        lines: Score first, then the sensors that matter most.
+        shades: Incidents within the timeline.
+        contributions: Of the newest reading, largest first.
+        units: Sensor name to unit.
+        champion: What scored it; None when there is none.
+        incidents: Newest first.
+    """
+
+    now: datetime
+    machine: MachineView
+    minutes: int
+    start: datetime | None
+    end: datetime | None
+    lines: tuple[Line, ...]
+    shades: tuple[Shade, ...]
+    contributions: tuple[Contribution, ...]
+    units: dict[str, str]
+    champion: Champion | None
+    incidents: tuple[IncidentRow, ...]
+
+
+def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
+    """Return the page's content.
+
+    Args:
+        on: A session.
+        known: Roster and champions.
+        name: Of the machine.
+        minutes: Length of the timeline, ending at the newest reading.
+
+    Raises:
+        NotFoundError: There is no such machine.
+    """
+    found = fleet.machines(on, name=name, limit=1)
+    if not found:
+        raise NotFoundError("machine", name[:128], "The first page lists them")
+    machine = machine_view(found[0])
+    machine_class = known.roster.classes.get(machine.machine_class)
+    champion = known.champions.get(machine.machine_class)
+    past = incidents.incidents(on, machine=name, limit=20)
+    history, shown = _history(on, machine, champion, minutes)
+    scores = _scored(champion, history)
+    axis = Axis(
+        start_us=int(history.instants_us[-1]) - minutes * 60_000_000 if len(history) else 0,
+        end_us=int(history.instants_us[-1]) if len(history) else 1,
+    )
+    parts = _parts(champion, scores, history)
+    return MachinePage(
+        now=datetime.now(UTC),
+        machine=machine,
+        minutes=minutes,
+        start=instant(axis.start_us) if len(history) else None,
+        end=instant(axis.end_us) if len(history) else None,
+        lines=tuple(_lines(axis, history, scores, shown, _focus(machine_class, past, parts))),
+        shades=_shades(axis, past),
+        contributions=parts[:8],
+        units={s.name: s.unit for s in machine_class.sensors} if machine_class else {},
+        champion=champion,
+        incidents=past,
+    )
+
+
+def _history(
+    on: Connection, machine: MachineView, champion: Champion | None, minutes: int
+) -> tuple[History, int]:
+    """Return readings with what the model looks back on before them, and how many are shown."""
+    end_us = _FAR_FUTURE_US
+    if machine.last_reading is not None:
+        end_us = microseconds(machine.last_reading) + 1
+    start_us = max(0, end_us - minutes * 60_000_000)
+    shown = read_history(on, [machine.id], start_us, end_us)[0]
+    if champion is None or not len(shown):
+        return shown, len(shown)
+    before = read_history(
+        on, [machine.id], 0, int(shown.instants_us[0]), last=champion.pipeline.warmup_rows
+    )[0]
+    both = History(
+        machine=machine.id,
+        instants_us=np.concatenate([before.instants_us, shown.instants_us]),
+        values=np.concatenate([before.values, shown.values]),
+    )
+    return both, len(shown)
+
+
+def _scored(champion: Champion | None, history: History) -> Scores | None:
+    if champion is None or not len(history):
+        return None
+    pipeline = champion.pipeline
+    values = widened(history.values, len(pipeline.machine_class.sensors))
+    return pipeline.score(pipeline.new_state(history.machine), history.instants_us, values)
+
+
+def _parts(
+    champion: Champion | None, scores: Scores | None, history: History
+) -> tuple[Contribution, ...]:
+    if champion is None or scores is None:
+        return ()
+    observed = widened(history.values[-1:], len(champion.pipeline.machine_class.sensors))[0]
+    return contributions(champion.pipeline, scores, -1, observed)
+
+
+def _focus(
+    machine_class: MachineClass | None,
+    past: Sequence[IncidentRow],
+    parts: Sequence[Contribution],
+) -> list[tuple[int, str, str]]:
+    """Return column, name and unit of the sensors that matter: of incidents, then of the score."""
+    if machine_class is None:
+        return []
+    live = [one for one in past if one.closed is None]
+    names = [one.root_sensor for one in live]
+    names += [str(part["sensor"]) for one in live for part in one.evidence[:_TOP_SENSORS]]
+    names += [part.sensor for part in parts] + list(machine_class.sensor_names)
+    known = [name for name in dict.fromkeys(names) if name in machine_class.position]
+    columns = [machine_class.position[name] for name in known[:_TOP_SENSORS]]
+    return [(at, machine_class.sensors[at].name, machine_class.sensors[at].unit) for at in columns]
+
+
+def _lines(
+    axis: Axis,
+    history: History,
+    scores: Scores | None,
+    shown: int,
+    focus: Iterable[tuple[int, str, str]],
+) -> Iterable[Line]:
+    if not len(history):
+        return
+    at = history.instants_us[-shown:]
+    if scores is not None:
+        yield line(axis, "score", Curve(instants_us=at, observed=scores.score[-shown:]), limit=1.0)
+    for column, name, unit in focus:
+        expected = None
+        if scores is not None and column < scores.expected.shape[1]:
+            expected = scores.expected[-shown:, column]
+        observed = history.values[-shown:, column]
+        curve = Curve(instants_us=at, observed=observed, expected=expected)
+        yield line(axis, name, curve, unit=unit)
+
+
+def _shades(axis: Axis, past: Iterable[IncidentRow]) -> tuple[Shade, ...]:
+    found = (
+        axis.shade(
+            microseconds(one.began),
+            axis.end_us if one.closed is None else microseconds(one.last_seen),
+            one.kind,
+        )
+        for one in past
+    )
+    return tuple(one for one in found if one is not None)
