@@ -64,7 +64,7 @@ class ProducerActor:
                 count(sink)
                 report()
                 if caught_up:
-                    self._stop.wait(self._plan.period_s / self._plan.speed)
+                    self._stop.wait(self._plan.pause_s(_wall_us()))
             sink.flush()
             count(sink)
         return self._delivered

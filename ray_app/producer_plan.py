@@ -7,18 +7,23 @@ from domain.errors import BadInputError
 STEP_US = 60_000_000
 """A past hour is sent in pieces of a minute, so that `stop` is heard and memory stays small."""
 
+SHORTEST_PAUSE_S = 0.02
+"""However fast the clock runs, a producer sends this often at the most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProducerPlan:
     """A fleet and its clock.
 
     The fleet begins at `start_us`. What lies before `live_us` is sent as fast as it goes: the
-    history. From then on event time follows the wall clock, `speed` times as fast.
+    history. From then on event time follows the wall clock, `speed` times as fast. A fleet that
+    goes live in the past catches up with the present and stays with it.
 
     Attributes:
         machines: Names; one producer sends all readings of a machine.
         start_us: First instant, microseconds UTC.
-        live_us: Where history ends and live begins, in event time and on the wall clock.
+        live_us: Where history ends and live begins, in event time.
+        began_us: When that is on the wall clock; `live_us` when None.
         until_us: Event time at which the producer ends by itself; never when None.
         machine_class: A shipped class, or the path of a class file.
         num_sensors: Sensors per machine; those of the class when None.
@@ -31,6 +36,7 @@ class ProducerPlan:
     machines: tuple[str, ...]
     start_us: int
     live_us: int
+    began_us: int | None = None
     until_us: int | None = None
     machine_class: str = "pump"
     num_sensors: int | None = None
@@ -52,8 +58,11 @@ class ProducerPlan:
 
     def event_us(self, wall_us: int) -> int:
         """Return the event time that the wall clock stands for; `live_us` at the earliest."""
-        ahead = max(0, wall_us - self.live_us)
-        return self._bounded(self.live_us + round(ahead * self.speed))
+        began_us = self.live_us if self.began_us is None else self.began_us
+        event_us = self.live_us + round(max(0, wall_us - began_us) * self.speed)
+        if self.live_us < began_us:
+            event_us = min(event_us, wall_us)
+        return self._bounded(event_us)
 
     def next_us(self, sent_us: int, wall_us: int) -> int:
         """Return up to where to send next.
@@ -63,6 +72,11 @@ class ProducerPlan:
             wall_us: The present.
         """
         return min(self.event_us(wall_us), sent_us + STEP_US)
+
+    def pause_s(self, wall_us: int) -> float:
+        """Return how long to wait for the next reading once everything so far was sent."""
+        caught_up = self.live_us < wall_us <= self.event_us(wall_us)
+        return max(self.period_s / (1.0 if caught_up else self.speed), SHORTEST_PAUSE_S)
 
     def ends_at(self, sent_us: int) -> bool:
         """Say whether everything was sent."""
