@@ -54,7 +54,9 @@ class Intake:
         if not len(again):
             return Sorted(readings=first.readings, rejections=first.rejections)
         with translated(), self._on:
-            self.roster = roster_store.admit(self._on, self.roster, first.strangers)
+            self.roster = roster_store.with_classes_of_today(self._on, self.roster)
+            strangers = [self._at_its_best(raw, one, now_us) for one in first.strangers]
+            self.roster = roster_store.admit(self._on, self.roster, strangers)
         second = decode(raw.take(again), self.roster, now_us=now_us)
         kept = [one for one in first.rejections if one.reason is not RejectReason.UNKNOWN_SENSOR]
         late = [
@@ -66,6 +68,20 @@ class Intake:
             readings=first.readings + second.readings,
             rejections=tuple(sorted(kept + late + unknown, key=lambda one: one.index)),
         )
+
+    def _at_its_best(self, raw: RawBatch, stranger: Stranger, now_us: int) -> Stranger:
+        """Return a stranger with the sensors of a message that fits a class, if there is one.
+
+        All messages of a batch together name a machine's sensors when each names a part of them;
+        but one message with a wrong sensor among them must not keep the machine out.
+        """
+        if self.roster.match_class(stranger.sensors) is not None:
+            return stranger
+        for row in stranger.rows:
+            alone = decode(raw.take(np.array([row])), self.roster, now_us=now_us).strangers
+            if alone and self.roster.match_class(alone[0].sensors) is not None:
+                return Stranger(name=stranger.name, sensors=alone[0].sensors, rows=stranger.rows)
+        return stranger
 
 
 def _unexplained(decoded: Decoded) -> npt.NDArray[np.intp]:

@@ -15,7 +15,14 @@ from domain.roster import Roster
 from domain.wire import Stranger
 from storage.connect import Connection, rows, translated
 
-__all__ = ["admit", "load", "load_classes", "register_class", "register_machines"]
+__all__ = [
+    "admit",
+    "load",
+    "load_classes",
+    "register_class",
+    "register_machines",
+    "with_classes_of_today",
+]
 
 
 def load(on: Connection) -> Roster:
@@ -87,6 +94,14 @@ def register_machines(
     return found
 
 
+def with_classes_of_today(on: Connection, roster: Roster) -> Roster:
+    """Return the roster with every class as it is stored now."""
+    for machine_class in load_classes(on):
+        if roster.classes.get(machine_class.name) != machine_class:
+            roster = roster.with_class(machine_class)
+    return roster
+
+
 def admit(on: Connection, roster: Roster, strangers: Sequence[Stranger]) -> Roster:
     """Return a roster that also knows whoever of the strangers can be known.
 
@@ -95,12 +110,9 @@ def admit(on: Connection, roster: Roster, strangers: Sequence[Stranger]) -> Rost
 
     Args:
         on: A session.
-        roster: What was known so far.
+        roster: What is known; its classes as they are now (`with_classes_of_today`).
         strangers: Machines that wrote without being in it.
     """
-    for machine_class in load_classes(on):
-        if roster.classes.get(machine_class.name) != machine_class:
-            roster = roster.with_class(machine_class)
     matched = [
         (stranger.name, fitting.name)
         for stranger in strangers
