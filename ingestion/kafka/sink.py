@@ -98,7 +98,9 @@ class KafkaSink:
             raise away(f"{left} messages were not acknowledged within {timeout_s:.0f} s")
         self._errors.raise_if_fatal()
 
-    def _send_when_free(self, topic: str, key: bytes | None, value: bytes, patience_s: float = 60) -> None:
+    def _send_when_free(
+        self, topic: str, key: bytes | None, value: bytes, patience_s: float = 60
+    ) -> None:
         deadline = monotonic() + patience_s
         while True:
             self._producer.poll(0.05)

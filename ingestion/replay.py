@@ -1,0 +1,150 @@
+"""`millwright replay`: a file's readings into Kafka, as if the machines were speaking."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+from domain.errors import BadInputError
+from domain.machines import MachineClass, Sensor
+from ingestion.files import FileSpec, read
+from ingestion.kafka import KafkaSink, ensure_topic
+from ingestion.publish import Pace, Piece, publish
+from ingestion.settings import KafkaSettings
+from observability.catalogue import PRODUCE_ERRORS, PRODUCED, Metrics, NoMetrics
+from storage import roster_store
+from storage.connect import Connection, session
+from storage.settings import StorageSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayPlan:
+    """How a file is replayed.
+
+    Attributes:
+        spec: The file.
+        pace: As fast as it goes, or at a multiple of its own time.
+        register_as: Machine class to register its columns as; None: they must fit a known class.
+        period_s: Nominal seconds between readings of a new class.
+        from_us: The first reading gets this instant and the others follow; None: as in the file.
+    """
+
+    spec: FileSpec
+    pace: Pace = field(default_factory=Pace)
+    register_as: str | None = None
+    period_s: float = 1.0
+    from_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What was sent.
+
+    Attributes:
+        readings: How many Kafka acknowledged.
+        failed: How many it did not.
+        machine_class: Their class.
+        seconds: How long it took.
+    """
+
+    readings: int
+    failed: int
+    machine_class: str
+    seconds: float
+
+
+def replay(
+    kafka: KafkaSettings,
+    storage: StorageSettings,
+    plan: ReplayPlan,
+    *,
+    metrics: Metrics | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Replayed:
+    """Send a file's readings to the topic of the readings.
+
+    Args:
+        kafka: Where Kafka is.
+        storage: Where the machine classes are.
+        plan: What to send and how.
+        metrics: Where numbers go.
+        progress: Called with how many readings were sent since its last call.
+
+    Raises:
+        BadInputError: The file cannot be used, or its columns fit no known class and no class was
+            named for them; nothing was sent before the first bad block.
+        ConflictError: The class is registered with other sensors.
+        ServiceUnavailableError: Kafka or Postgres is away.
+    """
+    began = time.monotonic()
+    pieces = _shifted(read(plan.spec), plan.from_us)
+    first = next(pieces)
+    with session(storage) as on:
+        machine_class = _class_of(on, plan, first)
+        roster_store.register_machines(on, first.machines, machine_class)
+    ensure_topic(kafka)
+    with KafkaSink.open(kafka, client_id="millwright replay") as sink:
+        sent = publish(
+            _registered(chain([first], pieces), storage, machine_class),
+            sink,
+            kafka.topic,
+            pace=plan.pace,
+            progress=progress,
+        )
+        sink.flush()
+    counted = metrics or NoMetrics()
+    counted.add(PRODUCED, sink.delivered)
+    counted.add(PRODUCE_ERRORS, sink.failed)
+    return Replayed(
+        readings=sent - sink.failed,
+        failed=sink.failed,
+        machine_class=machine_class,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _class_of(on: Connection, plan: ReplayPlan, first: Piece) -> str:
+    roster = roster_store.load(on)
+    if plan.register_as is not None:
+        known = roster.classes.get(plan.register_as)
+        if known is not None and set(first.sensors) <= set(known.sensor_names):
+            return known.name  # as it is: with units and ranges that a file does not tell
+        machine_class = MachineClass(
+            name=plan.register_as,
+            sensors=tuple(Sensor(name=name) for name in first.sensors),
+            period_s=plan.period_s,
+            description=f"from {plan.spec.path.name}",
+        )
+        return roster_store.register_class(on, machine_class).name
+    matched = roster.match_class(first.sensors)
+    if matched is None:
+        raise BadInputError(
+            f"its {len(first.sensors)} sensors ({', '.join(first.sensors[:6])}…) are not those of "
+            "exactly one machine class",
+            str(plan.spec.path),
+            "Register them with --register CLASS, or map columns with --column COLUMN=SENSOR",
+        )
+    return matched.name
+
+
+def _registered(
+    pieces: Iterator[Piece], storage: StorageSettings, machine_class: str
+) -> Iterator[Piece]:
+    known: set[str] = set()
+    for piece in pieces:
+        if new := set(piece.machines) - known:
+            with session(storage) as on:
+                roster_store.register_machines(on, new, machine_class)
+            known |= new
+        yield piece
+
+
+def _shifted(pieces: Iterator[Piece], from_us: int | None) -> Iterator[Piece]:
+    shift_us: int | None = None
+    for piece in pieces:
+        if from_us is None:
+            yield piece
+            continue
+        if shift_us is None:
+            shift_us = from_us - int(piece.instants_us[0])
+        yield replace(piece, instants_us=piece.instants_us + shift_us)
