@@ -94,7 +94,8 @@ def rows(on: Connection, sql: str, parameters: Any = None) -> list[tuple[Any, ..
     """
     with translated(), on.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall() if cursor.description else []
+        # Not its truth: `SELECT FROM …` has rows and no column.
+        return cursor.fetchall() if cursor.description is not None else []
 
 
 @contextmanager
