@@ -10,6 +10,7 @@ from domain.machines import Machine, MachineClass
 from domain.readings import ReadingBatch
 from domain.roster import Roster
 from domain.wire.arbiter import Message, RefusedError, read_message, read_timestamp, shown
+from domain.wire.bulk import Columns, is_json, scan
 from domain.wire.raw import Headers, RawBatch
 from domain.wire.times import format_instant
 from domain.wire.verdict import Decoded, Rejection, RejectReason, Stranger
@@ -26,12 +27,21 @@ MAX_BYTES = 1_048_576
 
 @dataclass(slots=True, kw_only=True)
 class _Rows:
-    """Readings of one class as they are found; the arbiter adds single ones."""
+    """Readings of one class that the arbiter found, one by one."""
 
     rows: list[int] = field(default_factory=list)
     keys: list[int] = field(default_factory=list)
     instants: list[int] = field(default_factory=list)
     values: list[npt.NDArray[np.float64]] = field(default_factory=list)
+
+    def columns(self) -> Columns:
+        """Return them as columns."""
+        return Columns(
+            rows=np.array(self.rows, dtype=np.intp),
+            machine_keys=np.array(self.keys, dtype=np.int32),
+            instants_us=np.array(self.instants, dtype=np.int64),
+            values=np.array(self.values),
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,10 +73,17 @@ def decode(
         max_ahead_s: A reading may lie at most this far ahead of now, seconds.
         max_bytes: A longer message is rejected unread.
     """
-    desk = _Desk(raw, roster, latest_us=now_us + int(max_ahead_s * 1e6), max_bytes=max_bytes)
-    for row in range(len(raw)):
+    latest_us = now_us + int(max_ahead_s * 1e6)
+    found, left = scan(raw, roster, max_bytes=max_bytes)
+    desk = _Desk(raw, roster, latest_us=latest_us, max_bytes=max_bytes)
+    for name, columns in found.items():
+        late = (columns.instants_us < EARLIEST_US) | (columns.instants_us > latest_us)
+        if late.any():
+            found[name] = columns.take(~late)
+            left += columns.rows[late].tolist()
+    for row in sorted(left):
         desk.judge(row)
-    return desk.result()
+    return desk.result(found)
 
 
 class _Desk:
@@ -124,19 +141,28 @@ class _Desk:
         found.instants.append(instant_us)
         found.values.append(values)
 
-    def result(self) -> Decoded:
-        """Return what was found, as columns."""
+    def result(self, scanned: dict[str, Columns]) -> Decoded:
+        """Return everything that was found, as columns.
+
+        Args:
+            scanned: What the scanner had read already, by class.
+        """
+        parts: dict[str, list[Columns]] = {name: [each] for name, each in scanned.items()}
+        for name, each in self._found.items():
+            parts.setdefault(name, []).append(each.columns())
+        found = {name: _merged(each) for name, each in parts.items()}
+        found = {name: columns for name, columns in found.items() if len(columns.rows)}
         return Decoded(
             readings=tuple(
                 ReadingBatch(
                     machine_class=self._roster.classes[name],
-                    machine_keys=np.array(found.keys, dtype=np.int32),
-                    instants_us=np.array(found.instants, dtype=np.int64),
-                    values=np.array(found.values),
+                    machine_keys=columns.machine_keys,
+                    instants_us=columns.instants_us,
+                    values=columns.values,
                 )
-                for name, found in self._found.items()
+                for name, columns in found.items()
             ),
-            rows=tuple(np.array(found.rows, dtype=np.intp) for found in self._found.values()),
+            rows=tuple(columns.rows for columns in found.values()),
             rejections=tuple(self._rejections),
             strangers=tuple(
                 Stranger(
@@ -145,6 +171,20 @@ class _Desk:
                 for name, lost in self._lost.items()
             ),
         )
+
+
+def _merged(parts: list[Columns]) -> Columns:
+    match parts:
+        case [only]:
+            return only
+        case _:
+            together = Columns(
+                rows=np.concatenate([part.rows for part in parts]),
+                machine_keys=np.concatenate([part.machine_keys for part in parts]),
+                instants_us=np.concatenate([part.instants_us for part in parts]),
+                values=np.concatenate([part.values for part in parts]),
+            )
+            return together.take(np.argsort(together.rows, kind="stable"))
 
 
 def vector(message: Message, machine_class: MachineClass) -> npt.NDArray[np.float64]:
@@ -188,14 +228,13 @@ def check_encoding(headers: Headers | None) -> None:
     Raises:
         RefusedError: The header is there and names something else than JSON.
     """
-    for name, content in headers or ():
-        if name.lower() == "content-type":
-            kind = content.decode("utf-8", "backslashreplace")
-            if kind.split(";")[0].strip().lower() != "application/json":
-                raise RefusedError(
-                    RejectReason.UNSUPPORTED_ENCODING,
-                    f"content-type {shown(kind)} is not read; send application/json",
-                )
+    if not is_json(headers):
+        kind = next(content for name, content in headers or () if name.lower() == "content-type")
+        raise RefusedError(
+            RejectReason.UNSUPPORTED_ENCODING,
+            f"content-type {shown(kind.decode('utf-8', 'backslashreplace'))} is not read; "
+            "send application/json",
+        )
 
 
 def _listed(names: Sequence[str]) -> str:
