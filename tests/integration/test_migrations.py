@@ -1,0 +1,59 @@
+"""A database is brought to the state the program expects, once, whoever asks first."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from domain.errors import ServiceUnavailableError
+from storage import migrate, partitions
+from storage.connect import rows, session
+from storage.settings import StorageSettings
+
+
+def test_migrations_lead_to_the_metadata(blank_database: StorageSettings) -> None:
+    """The tables of a migrated database are those that the code describes, partitions aside."""
+    assert migrate.upgrade(blank_database) == migrate.head()
+    with session(blank_database) as on:
+        assert partitions.ensure(on, partitions.ahead(1_750_000_000_000_000)) == 5
+        assert partitions.ensure(on, partitions.ahead(1_750_000_000_000_000)) == 0
+
+    assert migrate.differences(blank_database) == []
+
+
+def test_the_metadata_of_an_empty_database_differs(blank_database: StorageSettings) -> None:
+    """The comparison of the test above can fail."""
+    assert len(migrate.differences(blank_database)) > 10
+
+
+def test_upgrades_at_the_same_time_wait_for_each_other(blank_database: StorageSettings) -> None:
+    """Several processes that start together leave one migrated database."""
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda _: migrate.upgrade(blank_database), range(3)))
+
+    assert results == [migrate.head()] * 3
+    assert migrate.upgrade(blank_database) == migrate.head()
+
+
+def test_a_dead_database_is_told_in_one_sentence(database: StorageSettings) -> None:
+    """Nobody listens: the answer says which service and what to check."""
+    from dataclasses import replace
+
+    with pytest.raises(ServiceUnavailableError, match="PostgreSQL is not available"):
+        migrate.upgrade(replace(database, host="127.0.0.1", port=1))
+
+
+def test_roles_may_do_what_their_names_say(database: StorageSettings) -> None:
+    """A reader reads, a writer does not change what happened to a model."""
+    with session(database) as on:
+        there = rows(on, "SELECT rolname FROM pg_roles WHERE rolname LIKE 'millwright%'")
+        if not there:
+            pytest.skip("the role of the tests may not create roles")
+        may = rows(
+            on,
+            "SELECT has_table_privilege('millwright_reader', 'readings', 'SELECT'), "
+            "has_table_privilege('millwright_reader', 'readings', 'INSERT'), "
+            "has_table_privilege('millwright_writer', 'readings', 'INSERT'), "
+            "has_table_privilege('millwright_writer', 'model_events', 'UPDATE'), "
+            "has_table_privilege('millwright_reader', 'api_keys', 'SELECT')",
+        )
+    assert may == [(True, False, True, False, False)]
