@@ -71,6 +71,26 @@ def local(home: Path, *, dashboard_port: int, cpus: int | None = None) -> Iterat
         ray.shutdown()
 
 
+@contextmanager
+def joined(home: Path, address: str) -> Iterator[None]:
+    """Join the running cluster of a home for the time of the block.
+
+    Raises:
+        ServiceUnavailableError: It does not answer.
+    """
+    use_token(home)
+    import ray
+
+    try:
+        ray.init(address=address, namespace=_NAMESPACE, log_to_driver=False, configure_logging=False)
+    except (RuntimeError, ConnectionError, TimeoutError, ValueError) as error:
+        raise ServiceUnavailableError("Ray", " ".join(str(error).split())[:300]) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 def use_token(home: Path) -> Path:
     """Make this process, and all it starts, speak to Ray with the home's token."""
     home.mkdir(parents=True, exist_ok=True)

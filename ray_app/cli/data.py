@@ -1,0 +1,295 @@
+"""`millwright simulate`, `replay`, `ingest`, `machines`: readings in, and who sends them."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from domain.errors import BadInputError
+from ray_app.cli import context
+from ray_app.cli.output import DryRun, Json, json_line, line, progress, rows
+
+if TYPE_CHECKING:
+    from ray_app.producer_plan import ProducerPlan
+
+_REPORT_EVERY_S = 2.0
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(simulate)
+    app.command()(replay)
+    app.command()(ingest)
+    app.command()(machines)
+
+
+def simulate(
+    machines: Annotated[
+        int | None, typer.Option(min=1, help="How many; NUM_MACHINES by default.")
+    ] = None,
+    sensors: Annotated[
+        int | None, typer.Option(min=1, help="Per machine; NUM_SENSORS by default.")
+    ] = None,
+    interval_ms: Annotated[
+        int | None, typer.Option(min=1, help="SIMULATION_INTERVAL_MS by default.")
+    ] = None,
+    machine_class: Annotated[
+        str, typer.Option("--class", help="A shipped class or the path of a class file.")
+    ] = "pump",
+    history_hours: Annotated[
+        float, typer.Option(min=0, help="Healthy past to send first, as fast as it goes.")
+    ] = 1.0,
+    speed: Annotated[
+        float, typer.Option(min=0.001, help="Seconds of event time per second once live.")
+    ] = 1.0,
+    failures: Annotated[
+        float, typer.Option(min=0, help="Random failures per machine and hour.")
+    ] = 0.5,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Decides everything; SIMULATION_SEED by default.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Let simulated machines send readings until Ctrl-C."""
+    from ray_app.producer_plan import ProducerPlan
+
+    found = context.settings(
+        num_machines=machines,
+        num_sensors=sensors,
+        simulation_interval_ms=interval_ms,
+        simulation_seed=seed,
+    )
+    live_us = time.time_ns() // 1000
+    name = Path(machine_class).stem
+    plan = ProducerPlan(
+        machines=tuple(f"{name}-{at:02}" for at in range(1, found.env.num_machines + 1)),
+        start_us=live_us - round(history_hours * 3600e6),
+        live_us=live_us,
+        machine_class=machine_class,
+        num_sensors=found.env.num_sensors,
+        period_s=found.env.simulation_interval_ms / 1000,
+        speed=speed,
+        seed=found.env.simulation_seed,
+        failures_per_machine_hour=failures,
+    )
+    if dry_run:
+        line(
+            f"would let {len(plan.machines)} machines of class {name} with {plan.num_sensors} "
+            f"sensors send a reading every {plan.period_s:g} s"
+        )
+        return
+    _produce(found, plan)
+
+
+def _produce(found: Any, plan: "ProducerPlan") -> None:
+    """Run a producer: as an actor of the running platform, or in this process without one."""
+    from ray_app.embedded import state
+
+    kafka, storage = context.required_kafka(found), context.required_storage(found)
+    running = state.read(found.home)
+    worker = f"simulate-{time.time_ns() // 1_000_000}"
+    if running is None or not running.ray:
+        from ray_app.producer_actor import ProducerActor
+
+        producer = ProducerActor(kafka, storage, plan, worker)
+        with _stopped_by_signals(producer.stop):
+            line(f"sent {producer.run():,} readings")
+        return
+    from ray_app import cluster
+
+    with cluster.joined(found.home, running.ray):
+        actor = cluster.as_actor(_producer_class(), kafka, storage, plan, worker, name=worker)
+        _follow(actor)
+
+
+def _producer_class() -> type:
+    from ray_app.producer_actor import ProducerActor
+
+    return ProducerActor
+
+
+def _follow(actor: Any) -> None:
+    """Tell an actor's progress until it ends or the user ends it."""
+    import ray
+
+    run = actor.run.remote()
+    with _stopped_by_signals(lambda: ray.get(actor.stop.remote())):
+        while not ray.wait([run], timeout=_REPORT_EVERY_S)[0]:
+            progress(f"sent {ray.get(actor.state.remote()).delivered:,} readings")
+        line(f"sent {ray.get(run):,} readings")
+    ray.kill(actor)
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV or Parquet, a row per reading.")],
+    machine: Annotated[
+        str | None, typer.Option(help="Name of the machine, when no column tells it.")
+    ] = None,
+    machine_column: Annotated[
+        str | None, typer.Option(help="Column with the machine's name.")
+    ] = None,
+    time_column: Annotated[
+        str | None, typer.Option(help="Column with the time; guessed by its name otherwise.")
+    ] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="As in strptime; ISO 8601 or epoch otherwise.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=SENSOR, again for each; all others by name.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Column that is no sensor, such as a label.")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Guessed otherwise.")] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Machine class to register the columns as.")
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, help="1 is real speed; as fast as it goes without.")
+    ] = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="Shift the times: the first reading is now.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Send a file's readings to Kafka, as if the machines were speaking."""
+    from ingestion.files import FileSpec, read
+    from ingestion.publish import Pace
+    from ingestion.replay import ReplayPlan
+    from ingestion.replay import replay as send
+
+    spec = FileSpec(
+        path=file,
+        machine=machine,
+        machine_column=machine_column,
+        time_column=time_column,
+        time_format=time_format,
+        columns=dict(_pair(text) for text in column or ()),
+        exclude=frozenset(exclude or ()),
+        delimiter=delimiter,
+    )
+    if dry_run:
+        pieces = list(read(spec))
+        names = sorted({name for piece in pieces for name in piece.machines})
+        line(
+            f"would send {sum(map(len, pieces)):,} readings of {', '.join(names[:8])} with "
+            f"{len(pieces[0].sensors)} sensors: {', '.join(pieces[0].sensors)}"
+        )
+        return
+    found = context.settings()
+    plan = ReplayPlan(
+        spec=spec,
+        pace=Pace(speed=speed),
+        register_as=register,
+        from_us=time.time_ns() // 1000 if now else None,
+    )
+    with _counted(str(file)) as count:
+        done = send(
+            context.required_kafka(found), context.required_storage(found), plan, progress=count
+        )
+    if as_json:
+        json_line(
+            {
+                "readings": done.readings,
+                "failed": done.failed,
+                "machine_class": done.machine_class,
+                "seconds": round(done.seconds, 3),
+            }
+        )
+    else:
+        line(
+            f"sent {done.readings:,} readings of class {done.machine_class} in "
+            f"{done.seconds:.1f} s" + (f"; Kafka refused {done.failed:,}" if done.failed else "")
+        )
+
+
+def ingest(
+    worker: Annotated[str, typer.Option(help="Name of this consumer.")] = "ingest-0",
+) -> None:
+    """Store readings from Kafka in this process until Ctrl-C, without Ray."""
+    from ingestion.consume import Ingestion
+    from storage.migrate import upgrade
+
+    found = context.settings()
+    kafka, storage = context.required_kafka(found), context.required_storage(found)
+    upgrade(storage)
+    ingestion = Ingestion(kafka, storage, worker=worker)
+    progress(f"storing {kafka.topic} as {worker}; Ctrl-C ends it in good order")
+    with _stopped_by_signals(ingestion.stop):
+        totals = ingestion.run()
+    line(
+        f"stored {totals.stored:,} readings, {totals.duplicates:,} duplicates, "
+        f"{totals.quarantined:,} in quarantine"
+    )
+
+
+def machines(as_json: Json = False) -> None:
+    """List the machines with their health."""
+    from storage import fleet
+    from storage.connect import session
+
+    with session(context.storage()) as on:
+        found = fleet.machines(on, limit=100_000)
+    records = [
+        {
+            "machine": one.name,
+            "class": one.machine_class,
+            "last_reading": one.last_reading,
+            "score": one.score,
+            "model_version": one.model_version,
+            "incidents": ", ".join(
+                f"{each['kind']} since {each['began']}: {each['root_sensor']}"
+                for each in one.incidents
+            ),
+        }
+        for one in found
+    ]
+    rows(
+        records,
+        ("machine", "class", "last_reading", "score", "model_version", "incidents"),
+        as_json=as_json,
+        empty="No machines yet. Next: `millwright simulate` or `millwright replay FILE`.",
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, sensor = text.partition("=")
+    if not (name and sign and sensor):
+        raise BadInputError(f"{text!r} is not COLUMN=SENSOR", "--column")
+    return name, sensor
+
+
+@contextmanager
+def _counted(what: str) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,} readings"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def _stopped_by_signals(stop: Any) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the work in good order."""
+
+    def ask(_number: int, _frame: object) -> None:
+        stop()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
