@@ -1,0 +1,1 @@
+"""Scores for detectors and forecasts, as published benchmarks define them."""
