@@ -82,7 +82,9 @@ def joined(home: Path, address: str) -> Iterator[None]:
     import ray
 
     try:
-        ray.init(address=address, namespace=_NAMESPACE, log_to_driver=False, configure_logging=False)
+        ray.init(
+            address=address, namespace=_NAMESPACE, log_to_driver=False, configure_logging=False
+        )
     except (RuntimeError, ConnectionError, TimeoutError, ValueError) as error:
         raise ServiceUnavailableError("Ray", " ".join(str(error).split())[:300]) from error
     try:
