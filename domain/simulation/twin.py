@@ -1,5 +1,7 @@
 """One simulated machine: its healthy signal, its failures, its sensors' resolution, its gaps."""
 
+from zlib import crc32
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,7 +32,7 @@ class Twin:
         gap_rate: float,
     ) -> None:
         self.name, self.failures = name, list[Failure]()
-        signal, gaps, phase, self._failure_seed = seed.spawn(4)
+        signal, gaps, phase, self._fate = seed.spawn(4)
         self._plan, self._gap_rate = plan, gap_rate
         # Machines do not tick together.
         first_us = start_us + int(np.random.default_rng(phase).integers(plan.period_us))
@@ -75,7 +77,7 @@ class Twin:
         """
         if onset_us < self._next_us - self._plan.period_us:
             raise BadInputError("the onset lies before what was already sent", f"failure {mode}")
-        rng = np.random.default_rng(self._failure_seed.spawn(1)[0])
+        rng = self._chance(mode, onset_us)
         failure = Failure(
             machine=self.name,
             kind=mode,
@@ -87,7 +89,14 @@ class Twin:
         )
         self.failures.append(failure)
         self._courses.append(Course(self._plan.spec, failure, self._signal.level, rng))
+        self._courses.sort(key=lambda course: (course.failure.onset_us, course.failure.kind))
         return failure
+
+    def _chance(self, mode: str, onset_us: int) -> np.random.Generator:
+        # From what the failure is, not from how many were told before: failures that are restored
+        # in another order after a restart are the same failures.
+        key = (*self._fate.spawn_key, crc32(mode.encode()), onset_us % 2**64)
+        return np.random.default_rng(np.random.SeedSequence(self._fate.entropy, spawn_key=key))
 
     def _cut(self, block: Block, rows: slice) -> tuple[Instants, Matrix]:
         instants = block.instants_us[rows]
