@@ -1,6 +1,6 @@
-"""The model format: a manifest and arrays in one blob, verified before it is believed.
+r"""The model format: a manifest and arrays in one blob, verified before it is believed.
 
-    b"MILLWRIGHT MODEL 1\\n" + SHA-256 of the rest (64 hex digits) + b"\\n" + npz
+    b"MILLWRIGHT MODEL 1\n" + SHA-256 of the rest (64 hex digits) + b"\n" + npz
 
 The npz holds `manifest` (JSON as bytes) and plain arrays; nothing in it can run code. The same
 model always gives the same bytes.

@@ -10,10 +10,11 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from domain.detectors import DETECTORS, Detector
 from domain.errors import ModelRejectedError, PlatformError
-from domain.features.front import KNOWN, FeatureModel, FeatureRows
+from domain.features.front import FeatureModel, FeatureRows
 from domain.features.kernel import SEEN, Memory
 from domain.machines import MachineClass, Sensor
 from domain.package import read_package, take_prefix, with_prefix, write_package
@@ -47,10 +48,9 @@ class PipelineState:
 
     def copy(self) -> Self:
         """Return a state that can be advanced without changing this one."""
-        return type(self)(
-            features=self.features._make(array.copy() for array in self.features),
-            sensors=self.sensors._make(array.copy() for array in self.sensors),
-        )
+        features: list[Any] = [array.copy() for array in self.features]
+        sensors: list[Any] = [array.copy() for array in self.sensors]
+        return type(self)(features=Memory(*features), sensors=WatchMemory(*sensors))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,7 +61,8 @@ class Scores:
         score: Shape (n,), >= 0; > 1 is anomalous.
         contributions: Shape (n, S), >= 0; each row sums to its score.
         expected: Shape (n, S), what a healthy machine would have shown, in the sensor's unit.
-        ready: Shape (n,); false while window or baseline fill, when scores are less sure.
+        ready: Shape (n,); false while window, baseline and the regimes' lags
+            fill, when a score is a guess.
         sensor_faults: Shape (n, S), `SensorFault` codes; such values were left out of the score.
     """
 
@@ -122,9 +123,11 @@ class Pipeline:
         histories = usable_histories(histories, machine_class)
         watch = SensorWatch.fit(histories, machine_class)
         clean = [without_faults(watch, one) for one in histories]
-        front = FeatureModel.fit(spec, clean, period_s=machine_class.period_s, seed=seed)
-        machines = [training_features(front, one) for one in clean]
-        detector, threshold = fit_detector(spec, machines, seed)
+        # One thread: pools of spinning threads are slower than none on cores that others use too.
+        with threadpool_limits(1):
+            front = FeatureModel.fit(spec, clean, period_s=machine_class.period_s, seed=seed)
+            machines = [training_features(front, one) for one in clean]
+            detector, threshold = fit_detector(spec, machines, seed)
         return cls(
             spec=spec,
             machine_class=machine_class,
@@ -138,8 +141,8 @@ class Pipeline:
 
     @property
     def warmup_rows(self) -> int:
-        """Readings after which a machine that was never seen is `ready`."""
-        return 2 * self.front.window_rows
+        """Readings after which scores are `ready`; replay so many before a stream is judged."""
+        return self.front.cold_rows
 
     def new_state(self, machine: str | None = None) -> PipelineState:
         """Return the state of a machine before its first reading.
@@ -166,9 +169,9 @@ class Pipeline:
         if values.shape != wanted:
             raise ValueError(f"values have shape {values.shape} instead of {wanted}")
         faults = self.watch.check(state.sensors, values)
-        seen, known = state.features.clock[SEEN], state.features.weight.min() >= KNOWN
+        seen = int(state.features.clock[SEEN])
         rows = self.front.transform(state.features, instants_us, np.where(faults, np.nan, values))
-        warm = known | (seen + 1 + np.arange(len(values)) >= self.warmup_rows)
+        warm = seen + np.arange(len(values)) >= self.warmup_rows
         distance = self.detector.score(rows.features) / self.threshold
         return Scores(
             score=distance,
@@ -201,7 +204,7 @@ class Pipeline:
             **with_prefix(self.front.to_arrays(), "front"),
             **with_prefix(self.detector.to_arrays(), "detector"),
             **with_prefix(self.watch.to_arrays(), "watch"),
-            **with_prefix(golden | {"score": self._golden_scores()}, "golden"),
+            **with_prefix(golden | {"score": self.golden_scores()}, "golden"),
         }
         return write_package(manifest, arrays)
 
@@ -219,7 +222,7 @@ class Pipeline:
         manifest, arrays = read_package(blob, name)
         try:
             pipeline = cls._from_parts(manifest, arrays)
-            scores, wanted = pipeline._golden_scores(), arrays["golden.score"]
+            scores, wanted = pipeline.golden_scores(), arrays["golden.score"]
         except (KeyError, ValueError, TypeError, IndexError, PlatformError) as error:
             raise ModelRejectedError(name, f"its parts do not fit: {error!r}") from error
         if not np.allclose(scores, wanted, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
@@ -248,7 +251,8 @@ class Pipeline:
             about=manifest["about"],
         )
 
-    def _golden_scores(self) -> npt.NDArray[np.float64]:
+    def golden_scores(self) -> npt.NDArray[np.float64]:
+        """Return the scores of the golden batch, shape (n,)."""
         state = self.new_state(self.golden.machine)
         return self.score(state, self.golden.instants_us, self.golden.values).score
 

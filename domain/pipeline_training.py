@@ -65,7 +65,7 @@ def training_features(front: FeatureModel, history: History) -> Matrix:
     """Return a machine's features but those of its warm-up."""
     memory = front.new_memory(history.machine)
     rows = front.transform(memory, history.instants_us, history.values)
-    return rows.features[min(front.window_rows, len(history) // 4) :]
+    return rows.features[front.skipped_rows(len(history)) :]
 
 
 def fit_detector(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from domain.jit import njit
 from domain.machines import MachineClass
-from domain.readings import History, Instants, Matrix
+from domain.readings import History, Matrix
 
 type FaultCodes = npt.NDArray[np.uint8]
 """Shape (n, S), values of `SensorFault`."""

@@ -30,7 +30,7 @@ def out_of_fold(
         Scores of all machines' rows, in their order; not for use as a time line.
     """
     parts = [np.array_split(one, blocks) for one in machines]
-    scores = []
+    scores: list[Vector] = []
     for left_out in range(blocks):
         kept = [part for one in parts for at, part in enumerate(one) if at != left_out]
         detector = fit(np.concatenate(kept))

@@ -19,6 +19,12 @@ from domain.features.kinds import FEATURE_SETS, LEVEL, is_gated
 from domain.features.operating import LAGS_S, OperatingPoints, find_regimes, fit_response
 from domain.readings import History, Instants, Matrix
 
+THIN: Final = 4
+"""Every so many readings are used to compare numbers of regimes."""
+
+WORTH: Final = 0.02
+"""A regime more must lower the sensors' unexplained deviation by 2 % on average."""
+
 LEAK: Final = 0.02
 """A frozen baseline follows at this share of its rate: nothing stays an alarm for weeks."""
 
@@ -37,17 +43,34 @@ class FrontSpec(Protocol):
     """The hyperparameters that features need; `PipelineSpec` has them."""
 
     @property
-    def features(self) -> str: ...
+    def features(self) -> str:
+        """Name of the feature set."""
+        ...
+
     @property
-    def window_s(self) -> float: ...
+    def window_s(self) -> float:
+        """Seconds of the rolling window."""
+        ...
+
     @property
-    def baseline_s(self) -> float: ...
+    def baseline_s(self) -> float:
+        """Time constant of the baseline, seconds."""
+        ...
+
     @property
-    def gate_sd(self) -> float: ...
+    def gate_sd(self) -> float:
+        """Deviations that freeze a baseline."""
+        ...
+
     @property
-    def recover_s(self) -> float: ...
+    def recover_s(self) -> float:
+        """Seconds of calm that move a frozen baseline."""
+        ...
+
     @property
-    def regimes(self) -> int: ...
+    def regimes(self) -> int:
+        """At most this many regimes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,10 +120,11 @@ class FeatureModel:
             period_s: Nominal seconds between readings.
             seed: Of the clustering of regimes.
         """
-        points = find_regimes([one.values for one in histories], most=spec.regimes, seed=seed)
+        found = find_regimes([one.values for one in histories], most=spec.regimes, seed=seed)
         rows = max(1, round(spec.window_s / period_s))
-        blank = _blank_plan(spec, points, period_s)
+        blank = _best_plan([_blank_plan(spec, one, period_s) for one in found], histories)
         plan, bases = _fit_residuals(blank, histories)
+        plan = plan._replace(cold=_cold_rows(plan, period_s))
         model = cls(
             plan=plan,
             window_rows=rows,
@@ -132,6 +156,15 @@ class FeatureModel:
         )
         memory.clock[REGIME] = -1
         return memory
+
+    @property
+    def cold_rows(self) -> int:
+        """Readings after which a machine without a past can be judged."""
+        return int(self.plan.cold)
+
+    def skipped_rows(self, rows: int) -> int:
+        """Return how many of a training history's first rows teach nothing but its past."""
+        return min(self.cold_rows, rows // 3)
 
     def transform(self, memory: Memory, instants_us: Instants, values: Matrix) -> FeatureRows:
         """Compute features and advance the memory.
@@ -184,10 +217,10 @@ class FeatureModel:
         cls, arrays: Mapping[str, npt.NDArray[Any]], window_rows: int, machines: Sequence[str]
     ) -> Self:
         """Restore what `to_arrays` gave."""
-        parts = {name: arrays[f"plan_{name}"] for name in Plan._fields}
-        plan = Plan(**{name: one if one.ndim else float(one) for name, one in parts.items()})
+        parts: list[Any] = [arrays[f"plan_{name}"] for name in Plan._fields]
+        fields: list[Any] = [one if one.ndim else float(one) for one in parts]
         return cls(
-            plan=plan,
+            plan=Plan(*fields),
             window_rows=window_rows,
             centre=arrays["centre"],
             spread=arrays["spread"],
@@ -217,6 +250,7 @@ def _blank_plan(spec: FrontSpec, points: OperatingPoints, period_s: float) -> Pl
         scale=np.ones((regimes, sensors)),
         prior=np.ones(sensors),
         wild=np.full(sensors, np.inf),
+        cold=2.0 * max(1, round(spec.window_s / period_s)),
         gate=np.full(sensors, np.inf),
         rate_s=float(spec.baseline_s) if is_gated(spec.features) else NEVER_S,
         recover_s=float(spec.recover_s) if is_gated(spec.features) else NEVER_S,
@@ -226,10 +260,33 @@ def _blank_plan(spec: FrontSpec, points: OperatingPoints, period_s: float) -> Pl
     )
 
 
+def _best_plan(plans: Sequence[Plan], histories: Sequence[History]) -> Plan:
+    """Return the plan with the fewest regimes beyond which another one explains little."""
+    best, least = plans[0], _unexplained(plans[0], histories) if len(plans) > 1 else 0.0
+    for plan in plans[1:]:
+        left = _unexplained(plan, histories)
+        if left < least - WORTH:
+            best, least = plan, left
+    return best
+
+
+def _unexplained(plan: Plan, histories: Sequence[History]) -> float:
+    """Return the mean logarithm of what a plan leaves of the sensors' deviations."""
+    lagged = [_lagged(plan, one)[::THIN] for one in histories]
+    values = [one.values[::THIN] for one in histories]
+    response = fit_response(lagged, values)
+    left = []
+    for past, one in zip(lagged, values, strict=True):
+        residuals = _some(one - past @ response.T)
+        left.append(np.nanvar(residuals, axis=0))
+    return float(0.5 * np.log(np.mean(left, axis=0) + 1e-12).mean())
+
+
 def _fit_residuals(plan: Plan, histories: Sequence[History]) -> tuple[Plan, dict[str, Matrix]]:
     """Learn response, scales and machines' levels."""
-    lagged = [_lagged(plan, one) for one in histories]
-    values = [one.values for one in histories]
+    settled = [_settled(plan, one) for one in histories]
+    lagged = [_lagged(plan, one)[rows:] for one, rows in zip(histories, settled, strict=True)]
+    values = [one.values[rows:] for one, rows in zip(histories, settled, strict=True)]
     plan = plan._replace(response=fit_response(lagged, values))
     residuals = [one - past @ plan.response.T for past, one in zip(lagged, values, strict=True)]
     offsets = [np.nan_to_num(np.nanmedian(_some(one), axis=0)) for one in residuals]
@@ -249,6 +306,20 @@ def _fit_residuals(plan: Plan, histories: Sequence[History]) -> tuple[Plan, dict
     )
     bases = {one.machine: at / overall for one, at in zip(histories, offsets, strict=True)}
     return plan, bases
+
+
+def _settled(plan: Plan, history: History) -> int:
+    """Return from which reading on the lags' unknown past hardly matters, if that leaves enough."""
+    return len(history) // 4 if len(plan.lags_s) > 1 else 0
+
+
+def _cold_rows(plan: Plan, period_s: float) -> float:
+    """Return after how many readings no lag's unknown past moves a sensor by a deviation."""
+    sensors, regimes = len(plan.unit), len(plan.centres)
+    moved = np.ptp(plan.response.reshape(sensors, -1, regimes), axis=2) / plan.unit[:, None]
+    wait_s = plan.lags_s * np.log(np.maximum(moved.max(axis=0), 1.0))
+    longest_s = min(float(wait_s.max()), 2.0 * float(plan.lags_s.max()))
+    return max(plan.cold, float(np.ceil(longest_s / period_s)))
 
 
 def _lagged(plan: Plan, history: History) -> Matrix:
@@ -274,7 +345,8 @@ def _deviation(values: Matrix) -> Matrix:
     """Return a standard deviation that outliers do not move but quantised sensors do not break."""
     values = _some(values)
     low, high = np.nanpercentile(values, (15.87, 84.13), axis=0)
-    return np.maximum((high - low) / 2, 0.3 * np.nanstd(values, axis=0))
+    deviation: Matrix = np.maximum((high - low) / 2, 0.3 * np.nanstd(values, axis=0))
+    return deviation
 
 
 def _floor(deviation: Matrix, values: Matrix) -> Matrix:
@@ -289,7 +361,7 @@ def _pool(model: FeatureModel, histories: Sequence[History], kinds: Sequence[int
     pooled = []
     for one in histories:
         rows = asked.raw(asked.new_memory(one.machine), one.instants_us, one.values)
-        pooled.append(rows.features[min(model.window_rows, len(one) // 2) :])
+        pooled.append(rows.features[model.skipped_rows(len(one)) :])
     return _some(np.concatenate(pooled))
 
 

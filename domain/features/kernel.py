@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     scale: Matrix  # (R, S) healthy standard deviation in a regime
     prior: Matrix  # (S,) pseudo-readings that the class's own level weighs in a new baseline
     wild: Matrix  # (S,) distance from the class beyond which a new machine teaches no baseline
+    cold: float  # readings until the past of a machine is known well enough to judge it
     gate: Matrix  # (S,) window's mean that freezes the baseline
     rate_s: float  # time constant of the baseline
     recover_s: float  # calm that moves a frozen baseline
@@ -110,7 +111,7 @@ def begin_row(plan: Plan, memory: Memory, instant: int, row: Matrix) -> float:
 
 @njit
 def regime_rows(plan: Plan, memory: Memory, instants: Instants, values: Matrix) -> Matrix:
-    """Return the regimes' weighted past of every row, shape (n, T * R); for fitting the response."""
+    """Return the regimes' weighted past of every row, shape (n, T * R)."""
     out = np.empty((len(instants), len(memory.lagged)))
     for index in range(len(instants)):
         begin_row(plan, memory, instants[index], values[index])
@@ -221,7 +222,7 @@ def follow(plan: Plan, memory: Memory, residuals: Matrix, dt: float) -> None:
         if np.isnan(residuals[sensor]):
             continue
         mean = memory.sums[0, sensor] / memory.have[sensor]
-        young = memory.weight[sensor] < len(memory.ring)
+        young = memory.weight[sensor] < plan.cold
         rate = plan.leak * gain
         if young and abs(residuals[sensor]) > plan.wild[sensor]:
             pass
@@ -233,13 +234,15 @@ def follow(plan: Plan, memory: Memory, residuals: Matrix, dt: float) -> None:
             memory.settle[0, sensor], memory.settle[1, sensor] = mean, 0.0
             memory.settle[2, sensor] = 0.0
             memory.weight[sensor] += 1.0
-            rate = max(gain, 1.0 / (plan.prior[sensor] + memory.weight[sensor]))
+            # A cold baseline also carries the lags' unknown past: it forgets what it learnt early.
+            known = min(memory.weight[sensor], 2.0 * len(memory.ring) if young else np.inf)
+            rate = max(gain, 1.0 / (plan.prior[sensor] + known))
         memory.base[sensor] += rate * (residuals[sensor] - memory.base[sensor])
 
 
 @njit
 def wait(settle: Matrix, mean: float, gate: float, dt: float, gain: float) -> None:
-    """Count for how long a frozen sensor has come back part of the way and been steady."""
+    """Count how long a frozen sensor has come back part of the way and been steady."""
     settle[0] += gain * (mean - settle[0])
     settle[1] = max(settle[1], abs(mean))
     steady = abs(mean - settle[0]) < 0.5 * gate and abs(mean) < 0.5 * settle[1]
@@ -273,7 +276,7 @@ def measure(plan: Plan, memory: Memory, row: Matrix, dt: float, out: Matrix) -> 
 
 
 @njit
-def feature_rows(
+def feature_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fills those it is given
     plan: Plan,
     memory: Memory,
     instants: Instants,

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.cluster import KMeans
-from sklearn.metrics import silhouette_score
 
 from domain.readings import Matrix
+
+type Flags = npt.NDArray[np.bool_]
 
 LAGS_S: Final = (0.0, 3.0, 12.0, 48.0, 192.0, 768.0)
 """Time constants of the response; sums of these exponentials come near any lag up to minutes."""
@@ -25,8 +27,8 @@ RIDGE: Final = 1e-6
 _HALF: Final = 5  # readings before and after a possible jump
 _JUMP: Final = 12.0  # a jump is that many healthy differences high
 _MIN_JUMPS: Final = 4
-_SEPARATE: Final = 0.6  # silhouette above which clusters are regimes and not noise
 _SAMPLE: Final = 1500
+_AFTER: Final = 12  # groups of readings after a jump that are drawn more often: short regimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,8 @@ class OperatingPoints:
     centres: Matrix
 
 
-def find_regimes(values: Sequence[Matrix], *, most: int, seed: int) -> OperatingPoints:
-    """Find the operating points of a class.
+def find_regimes(values: Sequence[Matrix], *, most: int, seed: int) -> tuple[OperatingPoints, ...]:
+    """Propose the operating points of a class.
 
     Args:
         values: Per machine shape (n, S); NaN is missing.
@@ -51,47 +53,71 @@ def find_regimes(values: Sequence[Matrix], *, most: int, seed: int) -> Operating
         seed: Of the clustering.
 
     Returns:
-        One regime when no sensor jumps, or when its levels do not fall into clear clusters.
+        Proposals with 1, 2, ... regimes; the first alone when no sensor jumps. Which is worth its
+        regimes is decided by what they explain.
     """
     sensors = values[0].shape[1]
     single = OperatingPoints(weights=np.zeros(sensors), centres=np.zeros((1, sensors)))
-    jumping = sum(_jumps(one) for one in values) >= _MIN_JUMPS
+    steps = [_steps(one) for one in values]
+    jumping = sum(one.sum(axis=0) for one in steps) >= _MIN_JUMPS
     rows = np.concatenate(values)
-    rows = rows[~np.isnan(rows[:, jumping]).any(axis=1)]
-    if most == 1 or not jumping.any() or len(rows) < _SAMPLE:
-        return single
-    low, high = np.percentile(rows, (1, 99), axis=0)
+    if most == 1 or not np.any(jumping) or len(rows) < _SAMPLE:
+        return (single,)
+    low, high = np.nanpercentile(rows, (1, 99), axis=0)
     weights = np.where(jumping & (high > low), 1 / np.where(high > low, high - low, 1.0), 0.0)
-    scaled = np.nan_to_num(rows * weights)
-    sample = scaled[np.random.default_rng(seed).permutation(len(scaled))[:_SAMPLE]]
-    centres = _clusters(sample, most, seed)
-    return single if centres is None else OperatingPoints(weights=weights, centres=centres)
+    near = np.concatenate([_near(*one) for one in zip(steps, values, strict=True)])
+    sample = np.concatenate([_draw(rows, seed), _draw(rows[near], seed)])
+    sample = sample[~np.isnan(sample[:, weights > 0]).any(axis=1)]
+    scaled = np.nan_to_num(sample * weights)
+    found = [
+        OperatingPoints(weights=weights, centres=_centres(scaled, count, seed))
+        for count in range(2, most + 1)
+    ]
+    return (single, *found)
 
 
-def _jumps(values: Matrix) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Count, per sensor, level changes far above what the sensor does otherwise."""
+def _draw(rows: Matrix, seed: int) -> Matrix:
+    return rows[np.random.default_rng(seed).permutation(len(rows))[:_SAMPLE]]
+
+
+def _steps(values: Matrix) -> Flags:
+    """Mark, per sensor, level changes far above what the sensor does otherwise.
+
+    Returns:
+        Shape (n // HALF - 2, S) or fewer rows; row i says that the level changes over the
+        readings i * HALF to (i + 3) * HALF.
+    """
     if len(values) < 4 * _HALF:
-        return np.zeros(values.shape[1], dtype=np.int64)
+        return np.zeros((0, values.shape[1]), dtype=np.bool_)
     windows = np.lib.stride_tricks.sliding_window_view(values, _HALF, axis=0)[::_HALF]
     levels = np.median(windows, axis=2)
     steps = np.abs(levels[2:] - levels[:-2])  # a ramp within one window still shows over two
     steps[np.isnan(steps)] = 0.0
-    usual = np.median(steps, axis=0) + 1e-9 * (1 + np.nanmax(np.abs(levels), axis=0))
     # A quantised sensor has a usual step of 0: its own quanta must not pass for regimes.
-    usual = np.maximum(usual, np.nanstd(values, axis=0) / 8)
-    return (steps > np.minimum(_JUMP * usual, np.inf)).sum(axis=0)
+    usual = np.maximum(_JUMP * np.median(steps, axis=0), _JUMP / 8 * _spread(values))
+    marked: Flags = steps > np.maximum(usual, 1e-12)
+    return marked
 
 
-def _clusters(sample: Matrix, most: int, seed: int) -> Matrix | None:
-    best, best_quality = None, _SEPARATE
-    for count in range(2, most + 1):
-        found = KMeans(count, n_init=2, random_state=seed).fit(sample)
-        if len(set(found.labels_)) < count:
-            break
-        quality = float(silhouette_score(sample, found.labels_))
-        if quality > best_quality:
-            best, best_quality = found.cluster_centers_, quality
-    return best
+def _near(steps: Flags, values: Matrix) -> Flags:
+    """Return which readings, shape (n,), lie within a while after any sensor's jump."""
+    near = np.zeros(len(values), dtype=np.bool_)
+    if steps.any():
+        reach = np.convolve(steps.any(axis=1), np.ones(_AFTER))[: len(steps)] > 0
+        near[: len(steps) * _HALF] = np.repeat(reach, _HALF)
+    return near
+
+
+def _spread(values: Matrix) -> Matrix:
+    empty = np.isnan(values).all(axis=0)
+    spread: Matrix = np.nanstd(np.where(empty, 0.0, values), axis=0)
+    return spread
+
+
+def _centres(sample: Matrix, count: int, seed: int) -> Matrix:
+    found = KMeans(min(count, len(np.unique(sample, axis=0))), n_init=5, random_state=seed)
+    centres: Matrix = found.fit(sample).cluster_centers_.astype(np.float64)
+    return centres
 
 
 def fit_response(lagged: Sequence[Matrix], values: Sequence[Matrix]) -> Matrix:
@@ -101,37 +127,53 @@ def fit_response(lagged: Sequence[Matrix], values: Sequence[Matrix]) -> Matrix:
     regimes change is learnt, and the class's mean level is added again.
 
     Args:
-        lagged: Per machine shape (n, T * R), rows sum to T.
+        lagged: Per machine shape (n, T * R); each lag's R columns sum to 1.
         values: Per machine shape (n, S); NaN is missing.
 
     Returns:
         Shape (S, T * R).
     """
-    sensors, lags = values[0].shape[1], len(LAGS_S)
-    centre = np.nanmean([_column_means(one) for one in values], axis=0)
-    out = np.empty((sensors, lagged[0].shape[1]))
-    for sensor in range(sensors):
-        inputs, targets = [], []
-        for past, one in zip(lagged, values, strict=True):
-            seen = ~np.isnan(one[:, sensor])
-            if seen.any():
-                inputs.append(past[seen] - past[seen].mean(axis=0))
-                targets.append(one[seen, sensor] - one[seen, sensor].mean())
-        out[sensor] = _ridge(np.concatenate(inputs), np.concatenate(targets)) if inputs else 0.0
-        # Rows of `lagged` sum to the number of lags: this adds the level whatever the regime.
-        share = np.mean([past.mean(axis=0) for past in lagged], axis=0)
-        out[sensor] += (np.nan_to_num(centre[sensor]) - out[sensor] @ share) / lags
-    return out
+    seen = [~np.isnan(one) for one in values]
+    centres = [_mean(one, known) for one, known in zip(values, seen, strict=True)]
+    out = np.zeros((values[0].shape[1], lagged[0].shape[1]))
+    whole = np.all([known.all(axis=0) for known in seen], axis=0)
+    groups = [np.flatnonzero(whole), *np.flatnonzero(~whole).reshape(-1, 1)]
+    for group in groups:
+        if len(group):
+            out[group] = _group_response(lagged, values, centres, seen, group)
+    # This adds the class's level whatever the regime.
+    share = np.mean([past.mean(axis=0) for past in lagged], axis=0)
+    pooled = np.stack(centres)
+    level = np.nan_to_num(_mean(pooled, ~np.isnan(pooled)))
+    lags = round(float(share.sum()))
+    response: Matrix = out + ((level - out @ share) / lags)[:, None]
+    return response
 
 
-def _column_means(values: Matrix) -> Matrix:
-    seen = ~np.isnan(values)
+def _group_response(
+    lagged: Sequence[Matrix],
+    values: Sequence[Matrix],
+    centres: Sequence[Matrix],
+    seen: Sequence[Flags],
+    group: npt.NDArray[np.intp],
+) -> Matrix:
+    """Return the response (G, T * R) of sensors that were measured at the same instants."""
+    gram = np.zeros((lagged[0].shape[1],) * 2)
+    dots, rows = np.zeros((len(gram), len(group))), 0
+    for past, one, centre, known in zip(lagged, values, centres, seen, strict=True):
+        at = known[:, group[0]]
+        if at.any():
+            inputs = past[at] - past[at].mean(axis=0)
+            gram += inputs.T @ inputs
+            dots += inputs.T @ (one[at][:, group] - centre[group])
+            rows += len(inputs)
+    ridge = RIDGE * max(rows, 1) * np.eye(len(gram))
+    response: Matrix = np.linalg.solve(gram + ridge, dots).T
+    return response
+
+
+def _mean(values: Matrix, seen: Flags) -> Matrix:
+    """Return the mean of each sensor, shape (S,); NaN where it was never measured."""
     count = seen.sum(axis=0)
     total = np.where(seen, values, 0.0).sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _ridge(inputs: Matrix, targets: Matrix) -> Matrix:
-    gram = inputs.T @ inputs + RIDGE * len(inputs) * np.eye(inputs.shape[1])
-    solution: Matrix = np.linalg.solve(gram, inputs.T @ targets)
-    return solution
