@@ -122,7 +122,7 @@ class Live:
 def write_anomalies(on: Connection, anomalies: Sequence[Anomaly]) -> int:
     """Write what is new of the given anomalies; return how many that was.
 
-    An anomaly inside a live incident of its machine and kind is tied to it.
+    An anomaly inside an incident of its machine and kind is tied to it, so incidents come first.
     """
     if not anomalies:
         return 0
@@ -133,8 +133,9 @@ def write_anomalies(on: Connection, anomalies: Sequence[Anomaly]) -> int:
         " a.contributions::jsonb, i.id FROM unnest(%s::int[], %s::timestamptz[], %s::int[],"
         " %s::float8[], %s::text[], %s::text[])"
         " AS a (machine_key, instant, model_version, score, kind, contributions)"
-        " LEFT JOIN incidents i ON i.machine_key = a.machine_key AND i.kind = a.kind"
-        " AND i.closed IS NULL AND a.instant >= i.began"
+        " LEFT JOIN LATERAL (SELECT id FROM incidents WHERE machine_key = a.machine_key"
+        " AND kind = a.kind AND began <= a.instant AND (closed IS NULL OR closed > a.instant)"
+        " ORDER BY began DESC LIMIT 1) AS i ON true"
         " ON CONFLICT DO NOTHING RETURNING 1",
         (
             [one.machine_key for one in anomalies],

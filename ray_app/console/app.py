@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -18,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from domain.errors import PlatformError
 from ray_app.console import machine, overview, readiness, words
-from ray_app.serve.asgi import App
+from ray_app.serve.asgi import App, read_body
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import COOKIE
 from ray_app.serve.problems import RefusedError, problem_of
@@ -36,6 +37,7 @@ SECURITY_HEADERS = {
 }
 _FOLDER = Path(__file__).parent
 _WEEK_S = 7 * 86_400
+_FORM_LIMIT_BYTES = 4096
 
 
 def build(context: ServeContext) -> App:
@@ -114,8 +116,8 @@ class Pages:
         """Take a key for this browser."""
         wrong = False
         if request.method == "POST":
-            async with request.form(max_files=0, max_fields=4) as form:
-                key = str(form.get("key", "")).strip()
+            body = await read_body(request.scope, request.receive, _FORM_LIMIT_BYTES)
+            key = parse_qs(body.decode(errors="replace")).get("key", [""])[0].strip()
             if key and await self._context.guard.holder(key) is not None:
                 answer = RedirectResponse("/", status_code=303, headers=SECURITY_HEADERS)
                 answer.set_cookie(

@@ -83,7 +83,8 @@ class Scorer:
     def _context(
         self, window: windows.Asked, champion: Champion, first_us: int, given: int
     ) -> tuple[History | None, str]:
-        lacking = champion.pipeline.warmup_rows - given
+        # One more than fills the window: the first reading has nothing to be compared with.
+        lacking = champion.pipeline.warmup_rows + 1 - given
         if window.machine_id is None or not window.use_stored or lacking <= 0:
             return None, ""
         try:

@@ -1,0 +1,353 @@
+"""Verdicts on the stream: one state per machine, batches in, anomalies and incidents out.
+
+No client and no clock: what the stream's scorer decides, apart from where it reads and writes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.incidents import (
+    Change,
+    Incident,
+    IncidentEvent,
+    IncidentRules,
+    IncidentTracker,
+    sensor_rows,
+)
+from domain.machines import Machine
+from domain.pipeline import Pipeline, PipelineState, Scores
+from domain.readings import History, Instants, Matrix, ReadingBatch
+from ray_app.champions import Champion
+from ray_app.serve.verdict import contributions, faults_of, widened
+from storage import verdicts
+from storage.verdicts import Anomaly, Contribution, Kind, Live, State
+
+_TOP = 8
+"""Sensors named per anomaly; the rest would only repeat that they are healthy."""
+
+_MOST_RESTORED_ROWS = 4000
+"""Stored readings per machine that a scorer looks back on when it starts."""
+
+_BASELINES = 2.0
+"""Time constants of the baseline after which the beginning no longer matters."""
+
+_SENSOR_RULES = IncidentRules(k=3, n=3, stay=1.0, quiet_s=30.0)
+"""A sensor's fault has been weighed by the watch already; it opens and closes sooner."""
+
+
+class Past(Protocol):
+    """Where stored readings come from."""
+
+    def before(self, machine: str, instant_us: int, rows: int) -> History:
+        """Return at most `rows` newest readings of a machine before an instant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """An incident that a batch opened, updated or closed."""
+
+    change: Change
+    incident: verdicts.Incident
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdicts:
+    """What one batch came to.
+
+    Attributes:
+        scored: Readings that were scored.
+        late: Readings older than one of the same machine that was scored before; left out.
+        unjudged: Readings of a class without a champion; left out.
+        anomalies: Anomalous readings.
+        changes: Incidents, in the order of events.
+        states: The last state of each machine.
+    """
+
+    scored: int = 0
+    late: int = 0
+    unjudged: int = 0
+    anomalies: list[Anomaly] = field(default_factory=list)
+    changes: list[Changed] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Machine:
+    version: int
+    state: PipelineState
+    last_us: int
+    trackers: dict[Kind, IncidentTracker]
+
+
+class Judge:
+    """Scores batches; for one thread.
+
+    Args:
+        past: Stored readings, from which windows are restored.
+        live: Incidents that are open already.
+        scored_until: Machine key → instant up to which verdicts were given before.
+        rules: When an incident of a machine opens and closes.
+    """
+
+    def __init__(
+        self,
+        past: Past,
+        live: Iterable[Live],
+        scored_until: dict[int, int],
+        rules: IncidentRules | None = None,
+    ) -> None:
+        self._past = past
+        self._rules: dict[Kind, IncidentRules] = {
+            "machine": rules or IncidentRules(),
+            "sensor": _SENSOR_RULES,
+        }
+        self._live = {(one.incident.machine_key, one.incident.kind): one.incident for one in live}
+        self._until = scored_until
+        self._machines: dict[int, _Machine] = {}
+
+    def judge(
+        self, batch: ReadingBatch, machines: Mapping[int, Machine], champion: Champion | None
+    ) -> Verdicts:
+        """Score a batch of one class.
+
+        Args:
+            batch: In arrival order.
+            machines: Machine key to machine.
+            champion: Of the class; without one nothing is scored.
+        """
+        found = Verdicts()
+        if champion is None:
+            found.unjudged = len(batch)
+            return found
+        order = np.argsort(batch.machine_keys, kind="stable")
+        keys, starts = np.unique(batch.machine_keys[order], return_index=True)
+        for key, rows in zip(keys.tolist(), np.split(order, starts[1:]), strict=True):
+            self._judge_machine(batch.take(rows), machines[key], champion, found)
+        return found
+
+    def forget_incident(self, machine_key: int, kind: Kind) -> None:
+        """Let go of an incident that a person closed, so that another may open."""
+        self._live.pop((machine_key, kind), None)
+        machine = self._machines.get(machine_key)
+        if machine is not None:
+            machine.trackers[kind] = IncidentTracker(self._rules[kind])
+
+    def _judge_machine(
+        self, batch: ReadingBatch, known: Machine, champion: Champion, found: Verdicts
+    ) -> None:
+        key = known.key
+        machine = self._machine(known, champion, int(batch.instants_us.min()))
+        rows = _newer(batch.instants_us, machine.last_us)
+        found.late += len(batch) - len(rows)
+        if not len(rows):
+            return
+        pipeline = champion.pipeline
+        at = batch.instants_us[rows]
+        values = widened(batch.values[rows], len(pipeline.machine_class.sensors))
+        scores = pipeline.score(machine.state, at, values)
+        machine.last_us = int(at[-1])
+        found.scored += len(rows)
+        # What the champion was trained on fills its windows, but is not judged by it; and what was
+        # judged before a crash keeps the verdict it got.
+        fresh = at > max(_trained_until(champion), self._until.get(key, 0))
+        if not fresh.any():
+            return
+        view = _View(champion=champion, key=key, at=at, values=values, scores=scores)
+        view = view.take(np.flatnonzero(fresh))
+        found.anomalies += view.anomalies()
+        found.changes += self._follow(machine, view)
+        found.states.append(view.state())
+
+    def _machine(self, known: Machine, champion: Champion, first_us: int) -> _Machine:
+        key, name = known.key, known.name
+        machine = self._machines.get(key)
+        if machine is not None and machine.version == champion.version:
+            return machine
+        pipeline = champion.pipeline
+        until_us = first_us if machine is None else machine.last_us + 1
+        past = self._past.before(name, until_us, _look_back(pipeline))
+        state = pipeline.new_state(name)
+        if len(past):
+            sensors = len(pipeline.machine_class.sensors)
+            pipeline.score(state, past.instants_us, widened(past.values, sensors))
+        last_us = int(past.instants_us[-1]) if len(past) else until_us - 1
+        machine = self._machines[key] = _Machine(
+            version=champion.version,
+            state=state,
+            last_us=max(last_us, until_us - 1) if machine is None else machine.last_us,
+            trackers=self._trackers(key, machine, pipeline),
+        )
+        return machine
+
+    def _trackers(
+        self, key: int, before: _Machine | None, pipeline: Pipeline
+    ) -> dict[Kind, IncidentTracker]:
+        trackers: dict[Kind, IncidentTracker] = {}
+        for kind, rules in self._rules.items():
+            if before is not None:
+                incident = _padded(before.trackers[kind].incident, pipeline)
+            else:
+                incident = _restored(self._live.get((key, kind)), pipeline)
+            trackers[kind] = IncidentTracker(rules, incident)
+        return trackers
+
+    def _follow(self, machine: _Machine, view: "_View") -> Iterator[Changed]:
+        scores = view.scores
+        for event in machine.trackers["machine"].advance(
+            view.at, scores.score, scores.contributions, scores.ready
+        ):
+            yield view.change("machine", event)
+        ill, parts = sensor_rows(scores.sensor_faults)
+        for event in machine.trackers["sensor"].advance(view.at, ill, parts):
+            yield view.change("sensor", event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _View:
+    """Scored readings of one machine, and what is to be said of them."""
+
+    champion: Champion
+    key: int
+    at: Instants
+    values: Matrix
+    scores: Scores
+
+    def take(self, rows: npt.NDArray[np.intp]) -> "_View":
+        scores = self.scores
+        return _View(
+            champion=self.champion,
+            key=self.key,
+            at=self.at[rows],
+            values=self.values[rows],
+            scores=Scores(
+                score=scores.score[rows],
+                contributions=scores.contributions[rows],
+                expected=scores.expected[rows],
+                ready=scores.ready[rows],
+                sensor_faults=scores.sensor_faults[rows],
+            ),
+        )
+
+    def anomalies(self) -> Iterator[Anomaly]:
+        for row in np.flatnonzero((self.scores.score > 1) & self.scores.ready).tolist():
+            yield Anomaly(
+                machine_key=self.key,
+                instant_us=int(self.at[row]),
+                model_version=self.champion.version,
+                score=float(self.scores.score[row]),
+                kind="machine",
+                contributions=contributions(
+                    self.champion.pipeline, self.scores, row, self.values[row], _TOP
+                ),
+            )
+
+    def state(self) -> State:
+        names = self.champion.pipeline.machine_class.sensor_names
+        faults = faults_of(names, self.scores.sensor_faults[-1])
+        return State(
+            machine_key=self.key,
+            instant_us=int(self.at[-1]),
+            score=float(self.scores.score[-1]),
+            model_version=self.champion.version,
+            quality={
+                "ready": bool(self.scores.ready[-1]),
+                "faults": [{"sensor": one.sensor, "kind": one.kind} for one in faults],
+            },
+        )
+
+    def change(self, kind: Kind, event: IncidentEvent) -> Changed:
+        incident = event.incident
+        evidence = self._evidence(incident)
+        return Changed(
+            change=event.change,
+            incident=verdicts.Incident(
+                machine_key=self.key,
+                kind=kind,
+                began_us=incident.began_us,
+                opened_us=incident.opened_us,
+                last_seen_us=incident.last_seen_us,
+                closed_us=incident.closed_us,
+                peak_score=incident.peak_score,
+                anomalies=incident.anomalies,
+                root_sensor=self.champion.pipeline.machine_class.sensor_names[incident.root],
+                evidence=evidence,
+                model_version=self.champion.version,
+            ),
+        )
+
+    def _evidence(self, incident: Incident) -> tuple[Contribution, ...]:
+        """Return the largest parts, with what was seen when the score was last at its highest."""
+        inside = np.flatnonzero(self.at <= incident.last_seen_us)
+        row = int(inside[np.argmax(self.scores.score[inside])]) if len(inside) else 0
+        parts = np.array(incident.evidence)
+        total = float(parts.sum()) or 1.0
+        names = self.champion.pipeline.machine_class.sensor_names
+        order = [at for at in np.argsort(-parts, kind="stable")[:_TOP].tolist() if parts[at] > 0]
+        return tuple(
+            Contribution(
+                sensor=names[at],
+                share=round(float(parts[at]) / total, 6),
+                expected=_number(self.scores.expected[row, at]),
+                observed=_number(self.values[row, at]),
+            )
+            for at in order
+        )
+
+
+def _newer(instants_us: Instants, last_us: int) -> npt.NDArray[np.intp]:
+    """Return the rows that are later than all before them and than `last_us`."""
+    running = np.maximum.accumulate(np.concatenate([[last_us], instants_us]))
+    return np.flatnonzero(instants_us > running[:-1])
+
+
+def _trained_until(champion: Champion) -> int:
+    until = champion.pipeline.about.get("to_us", 0)
+    return until if isinstance(until, int) else 0
+
+
+def _look_back(pipeline: Pipeline) -> int:
+    baseline = _BASELINES * pipeline.spec.baseline_s / pipeline.machine_class.period_s
+    return min(max(pipeline.warmup_rows, round(baseline)), _MOST_RESTORED_ROWS)
+
+
+def _restored(incident: verdicts.Incident | None, pipeline: Pipeline) -> Incident | None:
+    """Return a stored incident as the tracker knows it; its evidence in proportion."""
+    if incident is None:
+        return None
+    position = pipeline.machine_class.position
+    evidence = [0.0] * len(position)
+    for part in incident.evidence:
+        if part.sensor in position:
+            evidence[position[part.sensor]] = part.share * incident.anomalies
+    return Incident(
+        began_us=incident.began_us,
+        opened_us=incident.opened_us,
+        last_seen_us=incident.last_seen_us,
+        peak_score=incident.peak_score,
+        anomalies=incident.anomalies,
+        evidence=tuple(evidence),
+    )
+
+
+def _padded(incident: Incident | None, pipeline: Pipeline) -> Incident | None:
+    """Return an incident with a column for every sensor: a class may have gained some since."""
+    if incident is None:
+        return None
+    sensors = len(pipeline.machine_class.sensors)
+    evidence = (*incident.evidence, *[0.0] * sensors)[:sensors]
+    return Incident(
+        began_us=incident.began_us,
+        opened_us=incident.opened_us,
+        last_seen_us=incident.last_seen_us,
+        peak_score=incident.peak_score,
+        anomalies=incident.anomalies,
+        evidence=evidence,
+    )
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
