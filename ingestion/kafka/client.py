@@ -21,8 +21,28 @@ _LOG = logging.getLogger("millwright.kafka")
 _CONFIGURATION = frozenset({KafkaError._INVALID_ARG, KafkaError._CONFLICT})  # noqa: SLF001 - librdkafka's local codes are public constants with an underscore
 
 
+_ONLY_CONSUMERS = (
+    "auto.", "enable.auto.", "fetch.", "group.", "heartbeat.", "isolation.", "max.poll.",
+    "partition.assignment.", "queued.", "session.",
+)  # fmt: skip
+_ONLY_PRODUCERS = (
+    "acks", "batch.", "compression.", "delivery.", "enable.idempotence", "linger.", "message.send.",
+    "partitioner", "queue.", "request.required.", "retries", "sticky.", "transactional.",
+)  # fmt: skip
+"""Properties by their beginning: librdkafka warns about those that the client at hand lacks."""
+
+
 def configuration(settings: KafkaSettings, defaults: dict[str, Any]) -> dict[str, Any]:
-    """Return librdkafka properties: the address, our defaults, the user's properties over both."""
+    """Return librdkafka properties: the address, our defaults, the user's properties over both.
+
+    Args:
+        settings: With the user's properties.
+        defaults: Ours for one kind of client: one with a `group.id` consumes, one with
+            `enable.idempotence` produces, any other asks.
+    """
+    foreign = (() if "group.id" in defaults else _ONLY_CONSUMERS) + (
+        () if "enable.idempotence" in defaults else _ONLY_PRODUCERS
+    )
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "client.id": "millwright",
@@ -30,7 +50,7 @@ def configuration(settings: KafkaSettings, defaults: dict[str, Any]) -> dict[str
         # A broker that restarts is back within seconds; the default of 10 s would double that.
         "reconnect.backoff.max.ms": 1000,
         **defaults,
-        **dict(settings.properties),
+        **{name: value for name, value in settings.properties if not name.startswith(foreign)},
     }
 
 
