@@ -93,6 +93,36 @@ def joined(home: Path, address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextmanager
+def attached(address: str) -> Iterator[Cluster]:
+    """Join a cluster that somebody else runs, for the time of the block.
+
+    Its token comes from RAY_AUTH_TOKEN_PATH, as for every client of Ray.
+
+    Args:
+        address: `auto` on one of its nodes, or `host:port` of its head.
+
+    Raises:
+        ServiceUnavailableError: Nobody answers there, or the token is not its own.
+    """
+    import ray
+
+    try:
+        context = ray.init(
+            address=address, namespace=_NAMESPACE, log_to_driver=False, configure_logging=False
+        )
+    except (RuntimeError, ConnectionError, TimeoutError, ValueError) as error:
+        raise ServiceUnavailableError("Ray", " ".join(str(error).split())[:300]) from error
+    try:
+        yield Cluster(
+            address=ray.get_runtime_context().gcs_address,
+            dashboard=f"http://{context.dashboard_url}",
+            token_file=Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")),
+        )
+    finally:
+        ray.shutdown()
+
+
 def use_token(home: Path) -> Path:
     """Make this process, and all it starts, speak to Ray with the home's token."""
     home.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -171,8 +171,10 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
         held = stack.enter_context(state.lock(settings.home))
         stack.enter_context(_ended_by_signals())
         # Asked before anything is started: a taken port is told at once.
-        choose("MILLWRIGHT_HTTP_PORT", env.millwright_http_port, _HTTP_PORT)
-        port = choose("MILLWRIGHT_DASHBOARD_PORT", env.millwright_dashboard_port, _DASHBOARD_PORT)
+        choose(
+            "MILLWRIGHT_HTTP_PORT", env.millwright_http_port, _HTTP_PORT, env.millwright_http_host
+        )
+        ray_cluster = _ray(settings, cpus)
         # Workers inherit it, and find the addresses there.
         os.environ["MILLWRIGHT_HOME"] = str(settings.home)
         supervisor = stack.enter_context(Supervisor(keep_open=(held,)))
@@ -182,7 +184,7 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
         started = pool.submit(services.bring_up, settings, supervisor, pool, say)
         say("Ray: starting")
         began = time.monotonic()
-        ray = stack.enter_context(cluster.local(settings.home, dashboard_port=port, cpus=cpus))
+        ray = stack.enter_context(ray_cluster)
         # Ray puts handlers of its own in place of ours.
         stack.enter_context(_ended_by_signals())
         say(f"Ray answers, its dashboard on {ray.dashboard} ({time.monotonic() - began:.1f} s)")
@@ -203,6 +205,14 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
             _running=told,
         )
         say("stopping: the actors finish what they hold, then everything ends")
+
+
+def _ray(settings: Settings, cpus: int | None) -> AbstractContextManager[cluster.Cluster]:
+    env = settings.env
+    if env.ray_address is not None:
+        return cluster.attached(env.ray_address)
+    port = choose("MILLWRIGHT_DASHBOARD_PORT", env.millwright_dashboard_port, _DASHBOARD_PORT)
+    return cluster.local(settings.home, dashboard_port=port, cpus=cpus)
 
 
 def _prepare(settings: Settings, say: Say) -> None:

@@ -60,6 +60,8 @@ class Environment(BaseSettings):
     sweep_seed: int = Field(0, ge=0)
     retrain_interval_s: float = Field(3600.0, ge=0)
 
+    ray_address: str | None = None
+
     millwright_home: Path = Path("~/.millwright")
     millwright_http_host: str = "127.0.0.1"
     millwright_http_port: int | None = Field(None, ge=1, le=65535)
