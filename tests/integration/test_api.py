@@ -434,7 +434,8 @@ def test_stored_readings_come_back_newest_first(served: Served) -> None:
     second = served.api(
         "/machines/pump-1/readings", params={"limit": 1, "cursor": first["next_cursor"]}
     ).json()
-    times = [one["timestamp"] for one in first["items"] + second["items"]]
+    shown = first["items"] + second["items"]
+    times = [datetime.fromisoformat(one["timestamp"]) for one in shown]
 
     assert times == sorted(times, reverse=True)
     assert len(set(times)) == 3
@@ -483,7 +484,7 @@ def test_reading_is_open_and_writing_needs_a_key_of_an_operator(
     assert served.api(path, "POST").status_code == 401
     assert served.api(path, "POST", headers=bearer("mw_wrong")).status_code == 401
     assert served.api(path, "POST", headers=bearer(reader)).status_code == 403
-    assert served.api(path, "POST", cookies={"millwright_key": operator}).status_code == 401
+    assert served.api(path, "POST", headers={"cookie": f"millwright_key={operator}"}).status_code == 401
     done = served.api(path, "POST", headers=bearer(operator))
     assert done.json()["acknowledged_by"] == "ada"
     close = f"/incidents/{number}/close"
@@ -524,7 +525,7 @@ def test_where_keys_are_required_everything_but_health_asks_for_one(
     cookie = right.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
-    assert served.page("/", cookies={"millwright_key": key}).status_code == 200
+    assert served.page("/", headers={"cookie": f"millwright_key={key}"}).status_code == 200
     assert served.page("/logout", "POST").headers["location"] == "/login"
 
 

@@ -1,0 +1,351 @@
+"""`serve_config.yaml` on a real Ray cluster: the three applications, a promotion, a browser."""
+
+import hashlib
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from domain.machines import MachineClass, Sensor
+from domain.pipeline import Pipeline
+from domain.pipeline_spec import PipelineSpec
+from domain.readings import History, ReadingBatch
+from ray_app import cluster, serving
+from ray_app.embedded.postgres import Server
+from storage import copy_format, models, partitions, roster_store, verdicts
+from storage.connect import rows, session
+from storage.settings import StorageSettings
+
+SENSORS = ("vibration", "current", "flow", "temperature")
+ROWS = 1200
+_USER = "sensor_user"
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Server, migrated_template: str) -> Iterator[StorageSettings]:
+    """Return one migrated database for the whole module."""
+    postgres.sql(
+        "CREATE DATABASE :name TEMPLATE :template OWNER :role",
+        name="served",
+        template=migrated_template,
+        role=_USER,
+    )
+    yield postgres.settings(_USER, "", "served")
+    postgres.sql("DROP DATABASE IF EXISTS :name WITH (FORCE)", name="served")
+
+
+@pytest.fixture(scope="module")
+def site(database: StorageSettings, run_home: Path) -> Iterator[str]:
+    """Return the URL of the deployed applications, over a database without anything in it."""
+    before = dict(os.environ)
+    os.environ |= {
+        "MILLWRIGHT_HOME": str(run_home / "serve"),
+        "POSTGRES_HOST": database.host,
+        "POSTGRES_PORT": str(database.port),
+        "POSTGRES_USER": database.user,
+        "POSTGRES_DB": database.database,
+    }
+    try:
+        with cluster.local(run_home / "serve", dashboard_port=free_port(), cpus=2) as ray:
+            url = serving.deploy(ray.dashboard, host="127.0.0.1", port=free_port())
+            serving.wait(ray.dashboard, url)
+            yield url
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def history(machine: str, seed: int) -> History:
+    """Return ten minutes of readings that end now; the last of pump-2 are wrong."""
+    rng = np.random.default_rng(seed)
+    now_us = round(datetime.now(UTC).timestamp() * 1e6)
+    at = now_us - np.arange(ROWS, dtype=np.int64)[::-1] * 500_000
+    values = rng.normal((0.2, 2.4, 125.0, 89.5), (0.01, 0.1, 1.5, 0.4), (ROWS, 4))
+    return History(machine=machine, instants_us=at, values=values)
+
+
+def _package(histories: list[History], seed: int) -> bytes:
+    machine_class = MachineClass(
+        name="pump", sensors=tuple(Sensor(name=name) for name in SENSORS), period_s=0.5
+    )
+    spec = PipelineSpec(detector="pca", window_s=10.0, regimes=1)
+    return Pipeline.fit(spec, histories, machine_class, seed=seed).to_package()
+
+
+@pytest.fixture(scope="module")
+def packages(site: str, database: StorageSettings) -> list[bytes]:
+    """Store two pumps and return two models of them; nothing is promoted."""
+    assert site
+    machine_class = MachineClass(
+        name="pump",
+        sensors=tuple(
+            Sensor(name=name, unit=unit)
+            for name, unit in zip(SENSORS, ("g", "A", "l/min", "Cel"), strict=True)
+        ),
+        period_s=0.5,
+    )
+    histories = [history("pump-1", 1), history("pump-2", 2)]
+    made = [_package(histories, seed) for seed in (1, 2)]
+    histories[1].values[-120:, 0] += np.linspace(0, 0.2, 120)
+    with session(database) as on:
+        roster_store.register_class(on, machine_class)
+        machines = roster_store.register_machines(on, ["pump-1", "pump-2"], "pump")
+        for one in histories:
+            partitions.ensure(on, partitions.days_of(one.instants_us))
+            batch = ReadingBatch(
+                machine_class=machine_class,
+                machine_keys=np.full(ROWS, machines[one.machine].key, dtype=np.int32),
+                instants_us=one.instants_us,
+                values=one.values,
+            )
+            with on.cursor() as cursor:
+                cursor.copy_expert(
+                    "COPY readings (machine_key, instant, values) FROM STDIN BINARY",
+                    BytesIO(copy_format.encode([batch])),
+                )
+        _tell(on, {name: machine.key for name, machine in machines.items()}, histories[1])
+    return made
+
+
+def _tell(on: Any, keys: dict[str, int], ill: History) -> None:
+    end_us = int(ill.instants_us[-1])
+    verdicts.open_incident(
+        on,
+        verdicts.Incident(
+            machine_key=keys["pump-2"],
+            kind="machine",
+            began_us=end_us - 50_000_000,
+            opened_us=end_us - 45_000_000,
+            last_seen_us=end_us,
+            peak_score=3.4,
+            anomalies=80,
+            root_sensor="vibration",
+            evidence=(
+                verdicts.Contribution(sensor="vibration", share=0.9, expected=0.2, observed=0.39),
+            ),
+            model_version=1,
+        ),
+    )
+    verdicts.write_states(
+        on,
+        [
+            verdicts.State(
+                machine_key=key,
+                instant_us=end_us,
+                score=score,
+                model_version=1,
+                quality={"ready": True, "faults": []},
+            )
+            for key, score in ((keys["pump-1"], 0.31), (keys["pump-2"], 3.4))
+        ],
+    )
+    for worker, stage, lag in (("p", "produce", None), ("c", "consume", 3), ("s", "score", 0)):
+        rows(
+            on,
+            "INSERT INTO pipeline_rates (worker, stage, per_second, total, lag, updated_at)"
+            " VALUES (%s, %s, 4, 2400, %s, now() + interval '1 hour')",
+            (worker, stage, lag),
+        )
+
+
+def promote(database: StorageSettings, version: int, package: bytes) -> None:
+    """Store a version and make it the champion."""
+    with session(database) as on:
+        models.add_version(
+            on,
+            models.StoredModel(
+                machine_class="pump",
+                version=version,
+                run_id="run",
+                sha256=hashlib.sha256(package).hexdigest(),
+                package=package,
+                metrics={"objective": 0.91, "detection": 0.95, "false_alarm_rate": 0.012},
+                params={"detector": "pca", "window_s": 10.0},
+            ),
+            actor="test",
+            reason="trained",
+        )
+        models.promote(on, "pump", version, actor="test", reason="it is the first of its class")
+
+
+def reading() -> dict[str, Any]:
+    """Return the short form of one healthy reading of pump-1, a second from now."""
+    at = datetime.fromtimestamp(datetime.now(UTC).timestamp() + 1, UTC).isoformat()
+    values = dict(zip(SENSORS, (0.2, 2.4, 125.0, 89.5), strict=True))
+    return {"machine_id": "pump-1", "timestamp": at, "values": values}
+
+
+def await_status(url: str, wanted: int, within_s: float = 15.0) -> httpx.Response:
+    """Return the first answer of predict with this status."""
+    deadline = monotonic() + within_s
+    while True:
+        answer = httpx.post(f"{url}/api/v1/predict", json=reading(), timeout=10)
+        if answer.status_code == wanted:
+            return answer
+        assert monotonic() < deadline, answer.text
+
+
+def test_predict_says_what_to_run_before_there_is_a_champion(
+    site: str, packages: list[bytes]
+) -> None:
+    """503 over the real front door, as a problem."""
+    assert packages
+    answer = await_status(site, 503)
+
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "millwright sweep run" in answer.json()["detail"]
+
+
+def test_the_first_promotion_is_served_within_seconds(
+    site: str, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """Nothing is restarted or deployed for it."""
+    promote(database, 1, packages[0])
+    told = await_status(site, 200).json()
+
+    assert told["model"] == {"name": "pump", "version": 1}
+    assert told["data_quality"]["context_rows"] > 0
+
+
+def test_no_request_fails_while_champions_are_swapped(
+    site: str, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """Three clients ask without a pause while a new version and a rollback take over."""
+    statuses: list[int] = []
+    versions: set[int] = set()
+    done = threading.Event()
+
+    def hammer() -> None:
+        with httpx.Client(timeout=20) as client:
+            while not done.is_set():
+                answer = client.post(f"{site}/api/v1/predict", json=reading())
+                statuses.append(answer.status_code)
+                if answer.status_code == 200:
+                    versions.add(answer.json()["model"]["version"])
+
+    def await_version(wanted: int) -> None:
+        deadline = monotonic() + 15
+        while await_status(site, 200).json()["model"]["version"] != wanted:
+            assert monotonic() < deadline
+
+    clients = [threading.Thread(target=hammer) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        promote(database, 2, packages[1])
+        await_version(2)
+        with session(database) as on:
+            models.rollback(on, "pump", actor="test", reason="to see")
+        await_version(1)
+    finally:
+        done.set()
+        for client in clients:
+            client.join()
+
+    assert set(statuses) == {200}
+    assert versions == {1, 2}
+
+
+def test_routes_reach_the_application_they_belong_to(site: str) -> None:
+    """Prediction, API, console and health share one port."""
+    assert httpx.get(f"{site}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{site}/readyz").json()["status"] == "ready"
+    assert httpx.get(f"{site}/api/v1/machines").json()["items"][0]["id"] == "pump-1"
+    paths = httpx.get(f"{site}/api/v1/openapi.json").json()["paths"]
+    assert {"/api/v1/predict", "/api/v1/machines"} <= paths.keys()
+    missing = httpx.get(f"{site}/api/v1/nothing")
+    assert (missing.status_code, missing.json()["status"]) == (404, 404)
+    wrong = httpx.get(f"{site}/api/v1/predict")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert httpx.get(f"{site}/static/console.css").headers["content-type"].startswith("text/css")
+
+
+def test_a_body_of_ten_megabytes_is_refused(site: str) -> None:
+    """The limit holds behind the real proxy."""
+    answer = httpx.post(
+        f"{site}/api/v1/predict",
+        content=b" " * 10_000_000,
+        headers={"content-type": "application/json"},
+        timeout=30,
+    )
+
+    assert answer.status_code == 413
+    assert answer.json()["title"] == "Body too large"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Return a real Chromium."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium)
+        yield opened
+        opened.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+def test_the_console_shows_the_fleet_and_stays_live(
+    site: str, database: StorageSettings, browser: Any, width: int, scheme: str, tmp_path: Path
+) -> None:
+    """On a desk and on a phone: no sideways scrolling, no error, and news without a reload."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.goto(site)
+    row = page.locator("tr", has_text="pump-2")
+    assert "anomalous" in row.inner_text()
+    assert "vibration" in row.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    shown = f"news-{width}"
+    with session(database) as on:
+        roster_store.register_machines(on, [shown], "pump")
+    page.get_by_text(shown).wait_for(timeout=10_000)
+    page.screenshot(path=_picture(tmp_path, f"fleet-{width}-{scheme}"), full_page=True)
+    page.locator("tbody").get_by_role("link", name="pump-2").click()
+    page.get_by_role("heading", name="Timeline").wait_for()
+    assert page.locator("figure svg").count() == 5
+    assert page.locator("rect.shade").count() > 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.screenshot(path=_picture(tmp_path, f"machine-{width}-{scheme}"), full_page=True)
+    page.close()
+    assert errors == []
+
+
+@pytest.mark.browser
+def test_the_console_says_when_it_is_not_live_any_more(site: str, browser: Any) -> None:
+    """Old numbers are never shown as if they were new."""
+    page = browser.new_page()
+    page.goto(site)
+    page.route("**/parts/**", lambda route: route.abort())
+    page.get_by_text("not updated since").wait_for(timeout=10_000)
+    page.unroute("**/parts/**")
+    page.get_by_text("live", exact=True).wait_for(timeout=10_000)
+    page.close()
+
+
+def _picture(folder: Path, name: str) -> str:
+    """Return where a picture goes: kept when MILLWRIGHT_PICTURES names a folder."""
+    return str(Path(os.environ.get("MILLWRIGHT_PICTURES", str(folder))) / f"{name}.png")
