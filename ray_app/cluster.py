@@ -13,6 +13,7 @@ from domain.errors import ServiceUnavailableError
 _OBJECT_STORE_BYTES = 256 * 2**20
 """A sweep shares tens of megabytes; readings never pass through the object store."""
 _NAMESPACE = "millwright"
+_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +48,14 @@ def local(home: Path, *, dashboard_port: int, cpus: int | None = None) -> Iterat
     token_file = use_token(home)
     import ray
 
-    try:
-        ray.init(
-            address="local",
-            num_cpus=cpus or max(2, os.cpu_count() or 1) + 1,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            dashboard_port=dashboard_port,
-            namespace=_NAMESPACE,
-            log_to_driver=False,
-            configure_logging=False,
-        )
-    except (RuntimeError, ConnectionError, TimeoutError, ValueError) as error:
-        raise ServiceUnavailableError("Ray", " ".join(str(error).split())[:300]) from error
+    _init(
+        address="local",
+        num_cpus=cpus or max(2, os.cpu_count() or 1) + 1,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        include_dashboard=True,
+        dashboard_host="127.0.0.1",
+        dashboard_port=dashboard_port,
+    )
     try:
         yield Cluster(
             address=ray.get_runtime_context().gcs_address,
@@ -81,12 +76,7 @@ def joined(home: Path, address: str) -> Iterator[None]:
     use_token(home)
     import ray
 
-    try:
-        ray.init(
-            address=address, namespace=_NAMESPACE, log_to_driver=False, configure_logging=False
-        )
-    except (RuntimeError, ConnectionError, TimeoutError, ValueError) as error:
-        raise ServiceUnavailableError("Ray", " ".join(str(error).split())[:300]) from error
+    _init(address=address)
     try:
         yield
     finally:
@@ -121,6 +111,26 @@ def attached(address: str) -> Iterator[Cluster]:
         )
     finally:
         ray.shutdown()
+
+
+def _init(**options: Any) -> None:
+    """Start or join a cluster; twice at most, for on a busy machine its head can be late.
+
+    Raises:
+        ServiceUnavailableError: It does not come up.
+    """
+    import ray
+
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            ray.init(namespace=_NAMESPACE, log_to_driver=False, configure_logging=False, **options)
+        except Exception as error:  # Ray tells a head that is late by a bare `Exception`
+            ray.shutdown()
+            if attempt == _ATTEMPTS:
+                said = " ".join(str(error).split())[:300]
+                raise ServiceUnavailableError("Ray", said) from error
+        else:
+            return
 
 
 def use_token(home: Path) -> Path:
