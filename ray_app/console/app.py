@@ -93,7 +93,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for name in ("duration", "since", "clock", "number", "percent", "mark", "plain"):
+        for name in ("duration", "since", "clock", "number", "percent", "mark", "plain", "unit"):
             self._templates.filters[name] = getattr(words, name)
 
     async def overview(self, request: Request) -> Response:

@@ -85,3 +85,23 @@ def plain(name: str) -> str:
     ('false alarm rate', 'vibration de')
     """
     return name.replace("_", " ")
+
+
+def unit(code: str) -> str:
+    """Return a UCUM code as people write it.
+
+    >>> unit("Cel"), unit("mm/s"), unit("1")
+    ('°C', 'mm/s', '')
+    """
+    return _WRITTEN.get(code, code)
+
+
+_WRITTEN = {
+    "1": "",
+    "Cel": "°C",
+    "[degF]": "°F",
+    "Ohm": "Ω",
+    "deg": "°",
+    "um": "µm",
+    "m3/h": "m³/h",
+}

@@ -1,0 +1,232 @@
+"""The stream's scorer over real Kafka and Postgres: once, again after a restart, and swapped."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from time import monotonic
+
+import numpy as np
+import pytest
+
+from domain.machines import MachineClass, Sensor
+from domain.pipeline import Pipeline
+from domain.pipeline_spec import PipelineSpec
+from domain.readings import History
+from domain.wire import encode
+from ingestion.kafka import KafkaSink, ensure_topic
+from ingestion.settings import KafkaSettings
+from ray_app.consumer_actor import ConsumerActor
+from ray_app.scorer_actor import ScorerActor
+from storage import fleet, history, incidents, models, roster_store
+from storage.connect import rows, session
+from storage.settings import StorageSettings
+
+SENSORS = ("vibration", "current", "flow", "temperature")
+PUMP = MachineClass(name="pump", sensors=tuple(Sensor(name=name) for name in SENSORS), period_s=0.5)
+TRAINED, LIVE = 1200, 240
+START_US = round(datetime.now(UTC).timestamp() * 1e6) - (TRAINED + LIVE) * 500_000
+
+
+def readings(machine: str, first: int, count: int) -> History:
+    """Return readings at 2 Hz; those of pump-2 drift away over the second half after training."""
+    rng = np.random.default_rng([int(machine[-1]), first])
+    at = np.arange(first, first + count, dtype=np.int64)
+    values = rng.normal((0.2, 2.4, 125.0, 89.5), (0.01, 0.1, 1.5, 0.4), (count, 4))
+    if machine == "pump-2":
+        values[:, 0] += 0.01 * np.maximum(0, at - TRAINED - LIVE // 2)
+    return History(machine=machine, instants_us=START_US + at * 500_000, values=values)
+
+
+@pytest.fixture(scope="module")
+def packages() -> list[bytes]:
+    """Return two models of the same history."""
+    spec = PipelineSpec(detector="pca", window_s=10.0, regimes=1)
+    past = [readings(name, 0, TRAINED) for name in ("pump-1", "pump-2")]
+    return [Pipeline.fit(spec, past, PUMP, seed=seed).to_package() for seed in (1, 2)]
+
+
+@pytest.fixture
+def settings(kafka: str, topic: str, database: StorageSettings) -> KafkaSettings:
+    """Return a topic of this test, and a database that knows the class."""
+    with session(database) as on:
+        roster_store.register_class(on, PUMP)
+    made = KafkaSettings(bootstrap_servers=kafka, topic=topic, group_id=topic, partitions=2)
+    ensure_topic(made)
+    return made
+
+
+def publish(settings: KafkaSettings, first: int, count: int) -> None:
+    """Send both machines' readings."""
+    with KafkaSink.open(settings) as sink:
+        for name in ("pump-1", "pump-2"):
+            one = readings(name, first, count)
+            sink.send(
+                settings.topic, name.encode(), encode(name, one.instants_us, one.values, SENSORS)
+            )
+        sink.flush()
+
+
+def promote(database: StorageSettings, version: int, package: bytes) -> None:
+    """Store a version and make it the champion."""
+    with session(database) as on:
+        models.add_version(
+            on,
+            models.StoredModel(
+                machine_class="pump",
+                version=version,
+                run_id="run",
+                sha256=hashlib.sha256(package).hexdigest(),
+                package=package,
+            ),
+            actor="test",
+            reason="trained",
+        )
+        models.promote(on, "pump", version, actor="test", reason="to be used")
+
+
+@contextmanager
+def at_work[Actor: (ScorerActor, ConsumerActor)](actor: Actor) -> Iterator[Actor]:
+    """Run an actor in a thread, and let it finish at the end."""
+    thread = threading.Thread(target=actor.run)
+    thread.start()
+    try:
+        yield actor
+    finally:
+        actor.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def ingest(settings: KafkaSettings, database: StorageSettings, count: int) -> None:
+    """Store what was published: the past that a scorer looks back on."""
+
+    def stored(at: StorageSettings) -> bool:
+        with session(at) as on:
+            return history.count(on) == count
+
+    with at_work(ConsumerActor(settings, database, "consumer-0")):
+        until(database, stored)
+
+
+def until(database: StorageSettings, holds: Callable[[StorageSettings], bool]) -> None:
+    """Await a condition on the database."""
+    deadline = monotonic() + 60
+    while not holds(database):
+        assert monotonic() < deadline
+        threading.Event().wait(0.1)
+
+
+def scored_to(last: int, version: int = 1) -> Callable[[StorageSettings], bool]:
+    """Say whether both machines' states have come to this reading."""
+    wanted = START_US + last * 500_000
+
+    def holds(database: StorageSettings) -> bool:
+        with session(database) as on:
+            states = rows(
+                on,
+                "SELECT (extract(epoch FROM instant) * 1e6)::bigint, model_version"
+                " FROM machine_states",
+            )
+        return len(states) == 2 and all(at >= wanted and by == version for at, by in states)
+
+    return holds
+
+
+def test_a_failing_machine_becomes_one_incident_with_its_sensor(
+    settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """What the champion was trained on is not judged; all that came after it is."""
+    publish(settings, 0, TRAINED + LIVE)
+    with at_work(ScorerActor(settings, database)):
+        promote(database, 1, packages[0])
+        until(database, scored_to(TRAINED + LIVE - 1))
+    with session(database) as on:
+        found = incidents.incidents(on)
+        anomalies = incidents.anomalies(on, limit=1000)
+        states = {one.name: one.score for one in fleet.machines(on)}
+        rate = fleet.rates(on)
+
+    assert [(one.machine, one.root_sensor, one.state) for one in found] == [
+        ("pump-2", "vibration", "open")
+    ]
+    ill_since_us = START_US + (TRAINED + LIVE // 2) * 500_000
+    ill_since = datetime.fromtimestamp(ill_since_us / 1e6, UTC)
+    assert 0 <= (found[0].opened - ill_since).total_seconds() < 30
+    of_ill = [one for one in anomalies if one.machine == "pump-2" and one.instant >= ill_since]
+    assert len(of_ill) > LIVE // 4
+    assert {one.incident_id for one in of_ill if one.instant >= found[0].began} == {found[0].id}
+    assert (states["pump-1"] or 9) < 1 < (states["pump-2"] or 0)
+    assert rate[0].stage == "score"
+
+
+def test_a_restart_goes_on_with_incident_and_offset_and_repeats_nothing(
+    settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """The same incident grows; no verdict is given twice."""
+    promote(database, 1, packages[0])
+    publish(settings, 0, TRAINED + LIVE - 40)
+    with at_work(ScorerActor(settings, database)):
+        until(database, scored_to(TRAINED + LIVE - 41))
+    with session(database) as on:
+        before = incidents.incidents(on)
+    ingest(settings, database, 2 * (TRAINED + LIVE - 40))
+    publish(settings, TRAINED + LIVE - 40, 40)
+    with at_work(ScorerActor(settings, database)) as second:
+        until(database, scored_to(TRAINED + LIVE - 1))
+    with session(database) as on:
+        after = incidents.incidents(on)
+
+    assert [one.id for one in after] == [one.id for one in before]
+    assert after[0].anomalies > before[0].anomalies
+    assert after[0].peak_score > before[0].peak_score
+    assert second._scored == 2 * 40
+
+
+def test_a_new_champion_takes_over_between_two_batches(
+    settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """States and anomalies say which version gave them; the open incident goes on."""
+    promote(database, 1, packages[0])
+    publish(settings, 0, TRAINED + LIVE - 20)
+    ingest(settings, database, 2 * (TRAINED + LIVE - 20))
+    with at_work(ScorerActor(settings, database)):
+        until(database, scored_to(TRAINED + LIVE - 21))
+        promote(database, 2, packages[1])
+
+        def noticed(at: StorageSettings) -> bool:
+            with session(at) as on:
+                return bool(
+                    rows(
+                        on,
+                        "SELECT FROM pipeline_rates WHERE updated_at >"
+                        " (SELECT max(at) + interval '3 s' FROM model_events)",
+                    )
+                )
+
+        until(database, noticed)
+        publish(settings, TRAINED + LIVE - 20, 20)
+        until(database, scored_to(TRAINED + LIVE - 1, version=2))
+    with session(database) as on:
+        versions = {one.model_version for one in incidents.anomalies(on, limit=1000)}
+        live = incidents.incidents(on, live=True)
+
+    assert versions == {1, 2}
+    assert len(live) == 1
+
+
+def test_poison_is_passed_over_and_the_rest_is_scored(
+    settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """The ingestion quarantines it; the scorer only moves on."""
+    promote(database, 1, packages[0])
+    publish(settings, 0, TRAINED + 20)
+    with KafkaSink.open(settings) as sink:
+        sink.send(settings.topic, b"pump-1", [b"{", b"\xff", b'{"machine_id": 1}'])
+        sink.flush()
+    publish(settings, TRAINED + 20, 20)
+    with at_work(ScorerActor(settings, database)):
+        until(database, scored_to(TRAINED + 39))
+    with session(database) as on:
+        assert rows(on, "SELECT count(*) FROM quarantine") == [(0,)]
