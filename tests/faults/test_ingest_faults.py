@@ -18,9 +18,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from domain.errors import OffsetsLostError
 from ingestion.consume import Ingestion
-from ingestion.kafka import ensure_topic
+from ingestion.gaps import accept_gaps
+from ingestion.kafka import ensure_topic, held
 from ingestion.settings import KafkaSettings
 from ray_app.embedded import kafka as kafka_service
 from ray_app.embedded import postgres as postgres_service
@@ -223,34 +227,27 @@ def test_a_frozen_consumer_that_wakes_up_writes_nothing_stale(case: Case) -> Non
 
 def test_a_gap_in_kafka_is_told_and_never_skipped(case: Case) -> None:
     """Messages that retention took before they were stored are named, offset by offset."""
-    from domain.errors import OffsetsLostError
-
     case.publish(0, 100)
     with running(Ingestion(case.kafka, case.storage)) as ingestion:
         until(lambda: ingestion.totals.consumed == 100 * MACHINES)
     before = case.passed()
     case.publish(100, 100)
-    cut = delete_records(case)
+    delete_records(case)
 
     with pytest.raises(OffsetsLostError, match="lost offsets"):
         Ingestion(case.kafka, case.storage).run()
 
     assert case.passed() == before
-    with session(case.storage) as on:
-        for partition, earliest in cut.items():
-            offsets.accept_gap(on, case.kafka.group_id, case.topic, partition, earliest)
+    gone = accept_gaps(case.kafka, case.storage)
+    assert sum(one.lost for one in gone) == 100 * MACHINES
+    assert accept_gaps(case.kafka, case.storage) == []
     with running(Ingestion(case.kafka, case.storage)) as ingestion:
         case.publish(200, 10)
         until(lambda: ingestion.totals.stored == 10 * MACHINES)
 
 
-def delete_records(case: Case) -> dict[int, int]:
-    """Let Kafka drop everything it holds; return the first offset it holds from now on."""
-    from confluent_kafka import TopicPartition
-    from confluent_kafka.admin import AdminClient
-
-    from ingestion.kafka import held
-
+def delete_records(case: Case) -> None:
+    """Let Kafka drop everything it holds."""
     ends = {part: one.end for part, one in held(case.kafka).items()}
     admin = AdminClient({"bootstrap.servers": case.kafka.bootstrap_servers})
     futures = admin.delete_records(
@@ -258,4 +255,3 @@ def delete_records(case: Case) -> dict[int, int]:
     )
     for future in futures.values():
         future.result(20)
-    return ends
