@@ -117,5 +117,5 @@ def _grow(shape: Shape, age: Row, begun: npt.NDArray[np.bool_]) -> Row:
             return age * age
         case "smooth":
             return age * age * (3 - 2 * age)
-        case "step":
+        case _:  # step
             return begun.astype(np.float64)

@@ -34,14 +34,16 @@ class Twin:
         self.name, self.failures = name, list[Failure]()
         signal, gaps, phase, self._fate = seed.spawn(4)
         self._plan, self._gap_rate = plan, gap_rate
-        # Machines do not tick together.
-        first_us = start_us + int(np.random.default_rng(phase).integers(plan.period_us))
-        self._signal = HealthySignal(plan, signal, first_us)
+        # Machines do not tick together, nor do they compute their blocks together: the first begins
+        # before the start, by another number of steps for each.
+        ticks = np.random.default_rng(phase)
+        first_us = start_us + int(ticks.integers(plan.period_us))
+        self._at = int(ticks.integers(BLOCK))
+        self._signal = HealthySignal(plan, signal, first_us - self._at * plan.period_us)
         self._gaps = np.random.default_rng(gaps)
         self._silent, self._next_us = 0, first_us
         self._block: Block | None = None
         self._sent: npt.NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
-        self._at = BLOCK
         self._courses: list[Course] = []
         self._resolution = Resolution.of(plan.spec.sensors)
         self._last = np.full(len(plan.sd), np.nan)
@@ -56,7 +58,8 @@ class Twin:
         steps = self.steps_until(until_us)
         while steps:
             if self._block is None or self._at == BLOCK:
-                self._block, self._sent, self._at = self._signal.block(), self._send(), 0
+                self._at %= BLOCK
+                self._block, self._sent = self._signal.block(), self._send()
             end = min(BLOCK, self._at + steps)
             parts.append(self._cut(self._block, slice(self._at, end)))
             steps -= end - self._at

@@ -71,6 +71,17 @@ def test_fewer_sensors_are_the_first_ones_with_what_still_concerns_them() -> Non
     assert load_class("pump").with_sensors(20) is not None
 
 
+def test_a_class_without_regimes_is_always_under_load(tmp_path: Path) -> None:
+    """The shortest class file that can be: its level stays where it is, for days."""
+    file = load_class(_file(tmp_path, SMALL))
+    fleet = Fleet.create(file, ["m"], start_us=0, period_s=60.0)
+
+    (chunk,) = fleet.advance(3 * 86_400_000_000)
+
+    assert tuple(file.spec.regimes) == ("load",)
+    assert abs(np.median(chunk.values[:, 0]) - 5) < 2
+
+
 def test_a_mode_that_lost_its_sensors_is_gone(tmp_path: Path) -> None:
     """Nothing could show it."""
     lift = load_class(_file(tmp_path, SMALL)).with_sensors(1)

@@ -21,7 +21,7 @@ _ROWS = st.lists(
 )
 
 
-@examples(15)
+@examples(10)
 @given(_ROWS)
 @example([(NOW_US, (-0.0, 5e-324, 1.7976931348623157e308))])
 def test_a_reading_comes_back_bit_equal(rows: list[tuple[int, tuple[float, ...]]]) -> None:
