@@ -143,6 +143,11 @@ class _Demo:
     def _go_live(self) -> Any:
         plan, platform = self._plan, self._platform
         producer = platform.start_producer(plan.live(self._live_us, _wall_us()), number=1)
+        _until(
+            lambda: _get(producer.state.remote()).live,
+            within_s=_STORE_WITHIN_S,
+            what="the fleet is not live",
+        )
         self._injections = plan.injections(self._live_us)
         for each in self._injections:
             _get(
