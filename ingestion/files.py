@@ -119,7 +119,7 @@ def _time_column(header: list[str], where: str) -> str:
     raise BadInputError(
         "there is no time column",
         where,
-        f"It has {_shown(header)}; name the one with the time by --time COLUMN",
+        f"It has {_shown(header)}; name the one with the time by --time-column COLUMN",
     )
 
 

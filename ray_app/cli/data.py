@@ -210,14 +210,21 @@ def replay(
 
 def ingest(
     worker: Annotated[str, typer.Option(help="Name of this consumer.")] = "ingest-0",
+    accept_gap: Annotated[
+        bool,
+        typer.Option("--accept-gap", help="Go on behind what Kafka dropped before it was stored."),
+    ] = False,
 ) -> None:
     """Store readings from Kafka in this process until Ctrl-C, without Ray."""
     from ingestion.consume import Ingestion
+    from ingestion.gaps import accept_gaps
     from storage.migrate import upgrade
 
     found = context.settings()
     kafka, storage = context.required_kafka(found), context.required_storage(found)
     upgrade(storage)
+    for gone in accept_gaps(kafka, storage) if accept_gap else ():
+        progress(f"{kafka.topic}[{gone.partition}]: went on behind {gone.lost:,} lost messages")
     ingestion = Ingestion(kafka, storage, worker=worker)
     progress(f"storing {kafka.topic} as {worker}; Ctrl-C ends it in good order")
     with _stopped_by_signals(ingestion.stop):
