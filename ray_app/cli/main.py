@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from domain.errors import PlatformError
-from ray_app.cli import data, model, platform, quarantine, score, sweep
+from ray_app.cli import data, key, model, platform, quarantine, score, sweep
 
 app = typer.Typer(
     name="millwright",
@@ -31,6 +31,7 @@ score.mount(app)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(model.app, name="model")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(key.app, name="key")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
