@@ -16,6 +16,7 @@ from observability.catalogue import ACTOR_RESTARTS
 from ray_app.metrics import process_metrics
 
 _LOG = logging.getLogger(__name__)
+_LOOK_EVERY_S = 0.2
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 _QUIET_S = 60.0
@@ -104,7 +105,7 @@ class Crew:
     def _watch(self) -> None:
         import ray
 
-        while not self._closing.wait(0.1):
+        while not self._closing.wait(_LOOK_EVERY_S):
             with self._lock:
                 members = dict(self._members)
             runs = [m.run for m in members.values() if m.due_s is None]

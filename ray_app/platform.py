@@ -1,11 +1,12 @@
 """Brings the whole platform up in order, and down again in reverse.
 
     lock of the home
-    ├── warden ── Kafka ∥ PostgreSQL ── MLflow (not awaited)      beside
-    ├── Ray
+    ├── warden ── Kafka ∥ PostgreSQL                               beside
+    ├── Ray                                                        each other
     ├── migrations, topic                                          needs Kafka, PostgreSQL
     ├── services.json                                              now other commands find us
-    └── crew: consumers, scorer, retrainer; Serve                  needs all of the above
+    ├── crew: consumers, scorer, retrainer; Serve                  needs all of the above
+    └── MLflow                                                     needs PostgreSQL, not awaited
 
 Whoever uses it adds what it wants of the last line: `millwright up` everything, the demonstration
 step by step.
@@ -58,8 +59,9 @@ class Platform:
     say: Say
     dashboard: str
     api: str = ""
-    _mlflow: Future[None]
+    _begin_mlflow: Callable[[], Future[None]]
     _running: state.Running
+    _mlflow: Future[None] | None = None
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -76,13 +78,24 @@ class Platform:
         """Where MLflow is, or will be after `wait_for_mlflow`."""
         return _known(self.settings.tracking_uri)
 
+    def begin_mlflow(self) -> None:
+        """Start MLflow without waiting for it. Harmless when repeated.
+
+        Not done with the other services: it takes seconds of both CPUs which the API needs to come
+        up, and nothing but a sweep needs MLflow.
+        """
+        if self._mlflow is None:
+            self._mlflow = self._begin_mlflow()
+
     def wait_for_mlflow(self) -> None:
-        """Await MLflow, which comes up beside everything else.
+        """Await MLflow; start it if nobody has.
 
         Raises:
             ServiceUnavailableError: It did not come up.
         """
-        self._mlflow.result()
+        self.begin_mlflow()
+        if self._mlflow is not None:
+            self._mlflow.result()
 
     def start_consumers(self, count: int) -> None:
         """Set actors to work that bring readings from Kafka to Postgres."""
@@ -145,12 +158,13 @@ class Platform:
         return self.api
 
     def wait_for_api(self) -> None:
-        """Await every application.
+        """Await every application, then begin with MLflow.
 
         Raises:
             ServiceUnavailableError: One does not come up.
         """
         serving.wait(self.dashboard, self.api)
+        self.begin_mlflow()
 
 
 @contextmanager
@@ -201,7 +215,7 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
             supervisor=supervisor,
             say=say,
             dashboard=ray.dashboard,
-            _mlflow=up.mlflow,
+            _begin_mlflow=up.begin_mlflow,
             _running=told,
         )
         say("stopping: the actors finish what they hold, then everything ends")

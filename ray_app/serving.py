@@ -11,6 +11,8 @@ from domain.errors import ServiceUnavailableError
 
 CONFIG = Path(__file__).parents[1] / "serve_config.yaml"
 _READY_WITHIN_S = 180.0
+_POLL_S = 0.4
+"""Each look costs the dashboard some milliseconds that the replicas need to come up."""
 
 
 def deploy(dashboard: str, *, host: str, port: int, config: Path = CONFIG) -> str:
@@ -58,7 +60,7 @@ def wait(dashboard: str, url: str, *, within_s: float = _READY_WITHIN_S) -> None
         if time.monotonic() > deadline:
             told = ", ".join(f"{name} is {state}" for name, (state, _) in states.items())
             raise ServiceUnavailableError("Ray Serve", f"not ready in {within_s:.0f} s: {told}")
-        time.sleep(0.1)
+        time.sleep(_POLL_S)
 
 
 def _states(client: Any) -> dict[str, tuple[str, str]]:

@@ -63,6 +63,11 @@ def begin(
             grace_s=5.0,
         )
     )
+    return address(port)
+
+
+def address(port: int) -> str:
+    """Return the tracking URI of a server on a port of loopback."""
     return f"http://{LOOPBACK}:{port}"
 
 

@@ -21,9 +21,15 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 def free_port() -> int:
     """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
+    with reserve() as probe:
         return int(probe.getsockname()[1])
+
+
+def reserve() -> socket.socket:
+    """Return a socket that keeps a free port from being given to others until it is closed."""
+    held = socket.socket()
+    held.bind((LOOPBACK, 0))
+    return held
 
 
 def choose(variable: str, given: int | None, preferred: int, host: str = LOOPBACK) -> int:

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ray_app.embedded import kafka, mlflow, postgres
-from ray_app.embedded.ports import free_port
+from ray_app.embedded.ports import reserve
 from ray_app.embedded.supervisor import Supervisor
 from ray_app.settings import Settings, kafka_settings
 
@@ -19,17 +19,18 @@ class Services:
 
     Attributes:
         settings: Complete: every address is known.
-        mlflow: Ends when MLflow answers; its error is MLflow's. Done at once when it is elsewhere.
+        begin_mlflow: Starts MLflow; the future ends when it answers, its error is MLflow's. Done
+            at once when MLflow is elsewhere.
     """
 
     settings: Settings
-    mlflow: Future[None]
+    begin_mlflow: Callable[[], Future[None]]
 
 
 def bring_up(
     settings: Settings, supervisor: Supervisor, pool: ThreadPoolExecutor, say: Say
 ) -> Services:
-    """Start Kafka beside PostgreSQL and await both; begin MLflow without waiting for it.
+    """Start Kafka beside PostgreSQL and await both; choose MLflow's address.
 
     Args:
         settings: As configured.
@@ -43,11 +44,11 @@ def bring_up(
     began = time.monotonic()
     broker = pool.submit(_kafka, settings, supervisor, say, began)
     with_storage = _postgres(settings, supervisor, say, began)
-    uri, answers = _mlflow(with_storage, supervisor, pool, say, began)
+    uri, begin = _mlflow(with_storage, supervisor, pool, say)
     bootstrap = broker.result()
     found = kafka_settings(settings.env, bootstrap, {}) if bootstrap else None
     complete = with_storage.with_services(kafka=found, tracking_uri=uri)
-    return Services(settings=complete, mlflow=answers)
+    return Services(settings=complete, begin_mlflow=begin)
 
 
 def _kafka(settings: Settings, supervisor: Supervisor, say: Say, began: float) -> str | None:
@@ -77,27 +78,32 @@ def _postgres(settings: Settings, supervisor: Supervisor, say: Say, began: float
 
 
 def _mlflow(
-    settings: Settings, supervisor: Supervisor, pool: ThreadPoolExecutor, say: Say, began: float
-) -> tuple[str | None, Future[None]]:
+    settings: Settings, supervisor: Supervisor, pool: ThreadPoolExecutor, say: Say
+) -> tuple[str | None, Callable[[], Future[None]]]:
     if settings.tracking_uri is not None:
         say(f"MLflow is configured: {settings.tracking_uri}")
-        done: Future[None] = Future()
-        done.set_result(None)
-        return None, done
-    storage = settings.storage
-    if storage is None:
-        raise AssertionError("PostgreSQL comes before MLflow")
-    say("MLflow: starting")
-    folder = settings.home / "mlflow"
+        return None, lambda: pool.submit(lambda: None)
+    storage, folder = settings.storage, settings.home / "mlflow"
+    # Its address is told before it is started: nobody else may take the port until then.
+    held = reserve()
+    port = int(held.getsockname()[1])
     # Where PostgreSQL is yours, a file is the store that asks nothing more of it.
-    ours = storage if storage.host == str(postgres.socket_dir(settings.home / "postgres")) else None
-    uri = mlflow.begin(supervisor, folder, ours, port=free_port())
+    socket = str(postgres.socket_dir(settings.home / "postgres"))
+    ours = storage if storage is not None and storage.host == socket else None
 
-    def awaited() -> None:
-        mlflow.wait(supervisor, uri)
-        say(f"MLflow answers on {uri} {_after(began)}")
+    def begin() -> Future[None]:
+        say("MLflow: starting")
+        began = time.monotonic()
+        held.close()
+        uri = mlflow.begin(supervisor, folder, ours, port=port)
 
-    return uri, pool.submit(awaited)
+        def awaited() -> None:
+            mlflow.wait(supervisor, uri)
+            say(f"MLflow answers on {uri} {_after(began)}")
+
+        return pool.submit(awaited)
+
+    return mlflow.address(port), begin
 
 
 def _after(began: float) -> str:
