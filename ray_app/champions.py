@@ -188,10 +188,15 @@ def await_refresh(champions: Champions, found: Callable[[Known], bool]) -> Known
 
     A machine registered a moment ago is found this way; with the registry away the old answer
     stands.
+
+    Raises:
+        ServiceUnavailableError: The registry is away and was never heard, so nothing is known.
     """
     if found(champions.known):
         return champions.known
     try:
         return champions.refresh()
     except PlatformError:
+        if not champions.known.roster.classes:
+            raise
         return champions.known

@@ -372,6 +372,14 @@ def test_predict_answers_on_while_postgres_is_away(served: Served, postgres: Any
     assert "could not be read" in answer.json()["data_quality"]["note"]
 
 
+def test_a_replica_that_never_heard_the_database_does_not_deny_what_may_be_there() -> None:
+    """503, not 404: nobody knows whether the machine exists."""
+    answer = Served(StorageSettings(host="/nonexistent")).predict(body(1))
+
+    assert answer.status_code == 503
+    assert "PostgreSQL" in problem(answer)["detail"]
+
+
 def test_a_promotion_takes_over_between_two_requests(
     served: Served, fleet: StorageSettings, packages: dict[int, bytes]
 ) -> None:
@@ -484,7 +492,10 @@ def test_reading_is_open_and_writing_needs_a_key_of_an_operator(
     assert served.api(path, "POST").status_code == 401
     assert served.api(path, "POST", headers=bearer("mw_wrong")).status_code == 401
     assert served.api(path, "POST", headers=bearer(reader)).status_code == 403
-    assert served.api(path, "POST", headers={"cookie": f"millwright_key={operator}"}).status_code == 401
+    assert (
+        served.api(path, "POST", headers={"cookie": f"millwright_key={operator}"}).status_code
+        == 401
+    )
     done = served.api(path, "POST", headers=bearer(operator))
     assert done.json()["acknowledged_by"] == "ada"
     close = f"/incidents/{number}/close"
