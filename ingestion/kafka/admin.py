@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -54,7 +55,7 @@ def ensure_topic(
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise translate(error.args[0]) from error
-        return _described(admin, wanted)[0]
+        return _awaited(admin, wanted)
 
 
 def find_topic(settings: KafkaSettings, name: str | None = None) -> Topic:
@@ -92,6 +93,18 @@ def _admin(settings: KafkaSettings) -> Iterator[AdminClient]:
             yield AdminClient(configuration(settings, {}))
         except TimeoutError as error:
             raise away(f"{settings.bootstrap_servers} does not answer") from error
+
+
+def _awaited(admin: AdminClient, name: str) -> Topic:
+    # The controller says that a topic is made before the broker at hand has heard of it.
+    deadline = monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            return _described(admin, name)[0]
+        except NotFoundError:
+            if monotonic() > deadline:
+                raise
+            sleep(0.05)
 
 
 def _described(admin: AdminClient, name: str) -> tuple[Topic, list[int]]:

@@ -156,3 +156,10 @@ def test_a_topic_made_anew_is_read_from_its_beginning(
 
     assert second.totals.duplicates == 100
     assert stored(database) == 100
+
+
+def test_a_topic_is_there_as_soon_as_it_was_made(kafka: str, topic: str) -> None:
+    """Whoever makes a topic can use it at once, and making it again changes nothing."""
+    for number in range(20):
+        wanted = settings_of(kafka, f"{topic}.{number}")
+        assert ensure_topic(wanted) == ensure_topic(wanted)
