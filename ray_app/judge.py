@@ -11,23 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.incidents import (
-    Change,
     Incident,
-    IncidentEvent,
     IncidentRules,
     IncidentTracker,
     sensor_rows,
 )
 from domain.machines import Machine
-from domain.pipeline import Pipeline, PipelineState, Scores
-from domain.readings import History, Instants, Matrix, ReadingBatch
+from domain.pipeline import Pipeline, PipelineState
+from domain.readings import History, Instants, ReadingBatch
 from ray_app.champions import Champion
-from ray_app.serve.verdict import contributions, faults_of, widened
+from ray_app.judged import Changed, View
+from ray_app.serve.verdict import widened
 from storage import verdicts
-from storage.verdicts import Anomaly, Contribution, Kind, Live, State
-
-_TOP = 8
-"""Sensors named per anomaly; the rest would only repeat that they are healthy."""
+from storage.verdicts import Anomaly, Kind, Live, State
 
 _MOST_RESTORED_ROWS = 4000
 """Stored readings per machine that a scorer looks back on when it starts."""
@@ -44,14 +40,6 @@ class Past(Protocol):
 
     def before(self, machine: str, instant_us: int, rows: int) -> History:
         """Return at most `rows` newest readings of a machine before an instant."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """An incident that a batch opened, updated or closed."""
-
-    change: Change
-    incident: verdicts.Incident
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,7 +144,7 @@ class Judge:
         fresh = at > max(_trained_until(champion), self._until.get(key, 0))
         if not fresh.any():
             return
-        view = _View(champion=champion, key=key, at=at, values=values, scores=scores)
+        view = View(champion=champion, key=key, at=at, values=values, scores=scores)
         view = view.take(np.flatnonzero(fresh))
         found.anomalies += view.anomalies()
         found.changes += self._follow(machine, view)
@@ -195,7 +183,7 @@ class Judge:
             trackers[kind] = IncidentTracker(rules, incident)
         return trackers
 
-    def _follow(self, machine: _Machine, view: "_View") -> Iterator[Changed]:
+    def _follow(self, machine: _Machine, view: "View") -> Iterator[Changed]:
         scores = view.scores
         for event in machine.trackers["machine"].advance(
             view.at, scores.score, scores.contributions, scores.ready
@@ -204,98 +192,6 @@ class Judge:
         ill, parts = sensor_rows(scores.sensor_faults)
         for event in machine.trackers["sensor"].advance(view.at, ill, parts):
             yield view.change("sensor", event)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _View:
-    """Scored readings of one machine, and what is to be said of them."""
-
-    champion: Champion
-    key: int
-    at: Instants
-    values: Matrix
-    scores: Scores
-
-    def take(self, rows: npt.NDArray[np.intp]) -> "_View":
-        scores = self.scores
-        return _View(
-            champion=self.champion,
-            key=self.key,
-            at=self.at[rows],
-            values=self.values[rows],
-            scores=Scores(
-                score=scores.score[rows],
-                contributions=scores.contributions[rows],
-                expected=scores.expected[rows],
-                ready=scores.ready[rows],
-                sensor_faults=scores.sensor_faults[rows],
-            ),
-        )
-
-    def anomalies(self) -> Iterator[Anomaly]:
-        for row in np.flatnonzero((self.scores.score > 1) & self.scores.ready).tolist():
-            yield Anomaly(
-                machine_key=self.key,
-                instant_us=int(self.at[row]),
-                model_version=self.champion.version,
-                score=float(self.scores.score[row]),
-                kind="machine",
-                contributions=contributions(
-                    self.champion.pipeline, self.scores, row, self.values[row], _TOP
-                ),
-            )
-
-    def state(self) -> State:
-        names = self.champion.pipeline.machine_class.sensor_names
-        faults = faults_of(names, self.scores.sensor_faults[-1])
-        return State(
-            machine_key=self.key,
-            instant_us=int(self.at[-1]),
-            score=float(self.scores.score[-1]),
-            model_version=self.champion.version,
-            quality={
-                "ready": bool(self.scores.ready[-1]),
-                "faults": [{"sensor": one.sensor, "kind": one.kind} for one in faults],
-            },
-        )
-
-    def change(self, kind: Kind, event: IncidentEvent) -> Changed:
-        incident = event.incident
-        evidence = self._evidence(incident)
-        return Changed(
-            change=event.change,
-            incident=verdicts.Incident(
-                machine_key=self.key,
-                kind=kind,
-                began_us=incident.began_us,
-                opened_us=incident.opened_us,
-                last_seen_us=incident.last_seen_us,
-                closed_us=incident.closed_us,
-                peak_score=incident.peak_score,
-                anomalies=incident.anomalies,
-                root_sensor=self.champion.pipeline.machine_class.sensor_names[incident.root],
-                evidence=evidence,
-                model_version=self.champion.version,
-            ),
-        )
-
-    def _evidence(self, incident: Incident) -> tuple[Contribution, ...]:
-        """Return the largest parts, with what was seen when the score was last at its highest."""
-        inside = np.flatnonzero(self.at <= incident.last_seen_us)
-        row = int(inside[np.argmax(self.scores.score[inside])]) if len(inside) else 0
-        parts = np.array(incident.evidence)
-        total = float(parts.sum()) or 1.0
-        names = self.champion.pipeline.machine_class.sensor_names
-        order = [at for at in np.argsort(-parts, kind="stable")[:_TOP].tolist() if parts[at] > 0]
-        return tuple(
-            Contribution(
-                sensor=names[at],
-                share=round(float(parts[at]) / total, 6),
-                expected=_number(self.scores.expected[row, at]),
-                observed=_number(self.values[row, at]),
-            )
-            for at in order
-        )
 
 
 def _newer(instants_us: Instants, last_us: int) -> npt.NDArray[np.intp]:
@@ -347,7 +243,3 @@ def _padded(incident: Incident | None, pipeline: Pipeline) -> Incident | None:
         anomalies=incident.anomalies,
         evidence=evidence,
     )
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

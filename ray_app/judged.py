@@ -1,0 +1,134 @@
+"""Scored readings of one machine as the rows that Postgres keeps. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.incidents import Change, Incident, IncidentEvent
+from domain.pipeline import Scores
+from domain.readings import Instants, Matrix
+from ray_app.champions import Champion
+from ray_app.serve.verdict import contributions, faults_of
+from storage import verdicts
+from storage.verdicts import Anomaly, Contribution, Kind, State
+
+_TOP = 8
+"""Sensors named per anomaly; the rest would only repeat that they are healthy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """An incident that a batch opened, updated or closed."""
+
+    change: Change
+    incident: verdicts.Incident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """Scored readings of one machine, and what is to be said of them.
+
+    Attributes:
+        champion: What scored them.
+        key: `Machine.key`.
+        at: Shape (n,).
+        values: Shape (n, S), as observed.
+        scores: Of n readings.
+    """
+
+    champion: Champion
+    key: int
+    at: Instants
+    values: Matrix
+    scores: Scores
+
+    def take(self, rows: npt.NDArray[np.intp]) -> "View":
+        """Return the named rows."""
+        scores = self.scores
+        return View(
+            champion=self.champion,
+            key=self.key,
+            at=self.at[rows],
+            values=self.values[rows],
+            scores=Scores(
+                score=scores.score[rows],
+                contributions=scores.contributions[rows],
+                expected=scores.expected[rows],
+                ready=scores.ready[rows],
+                sensor_faults=scores.sensor_faults[rows],
+            ),
+        )
+
+    def anomalies(self) -> Iterator[Anomaly]:
+        """Return the anomalous rows that are sure."""
+        for row in np.flatnonzero((self.scores.score > 1) & self.scores.ready).tolist():
+            yield Anomaly(
+                machine_key=self.key,
+                instant_us=int(self.at[row]),
+                model_version=self.champion.version,
+                score=float(self.scores.score[row]),
+                kind="machine",
+                contributions=contributions(
+                    self.champion.pipeline, self.scores, row, self.values[row], _TOP
+                ),
+            )
+
+    def state(self) -> State:
+        """Return what is known of the machine after the last row."""
+        names = self.champion.pipeline.machine_class.sensor_names
+        faults = faults_of(names, self.scores.sensor_faults[-1])
+        return State(
+            machine_key=self.key,
+            instant_us=int(self.at[-1]),
+            score=float(self.scores.score[-1]),
+            model_version=self.champion.version,
+            quality={
+                "ready": bool(self.scores.ready[-1]),
+                "faults": [{"sensor": one.sensor, "kind": one.kind} for one in faults],
+            },
+        )
+
+    def change(self, kind: Kind, event: IncidentEvent) -> Changed:
+        """Return an incident's change as it is stored."""
+        incident = event.incident
+        evidence = self._evidence(incident)
+        return Changed(
+            change=event.change,
+            incident=verdicts.Incident(
+                machine_key=self.key,
+                kind=kind,
+                began_us=incident.began_us,
+                opened_us=incident.opened_us,
+                last_seen_us=incident.last_seen_us,
+                closed_us=incident.closed_us,
+                peak_score=incident.peak_score,
+                anomalies=incident.anomalies,
+                root_sensor=self.champion.pipeline.machine_class.sensor_names[incident.root],
+                evidence=evidence,
+                model_version=self.champion.version,
+            ),
+        )
+
+    def _evidence(self, incident: Incident) -> tuple[Contribution, ...]:
+        """Return the largest parts, with what was seen when the score was last at its highest."""
+        inside = np.flatnonzero(self.at <= incident.last_seen_us)
+        row = int(inside[np.argmax(self.scores.score[inside])]) if len(inside) else 0
+        parts = np.array(incident.evidence)
+        total = float(parts.sum()) or 1.0
+        names = self.champion.pipeline.machine_class.sensor_names
+        order = [at for at in np.argsort(-parts, kind="stable")[:_TOP].tolist() if parts[at] > 0]
+        return tuple(
+            Contribution(
+                sensor=names[at],
+                share=round(float(parts[at]) / total, 6),
+                expected=_number(self.scores.expected[row, at]),
+                observed=_number(self.values[row, at]),
+            )
+            for at in order
+        )
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
