@@ -44,7 +44,7 @@ class Gate:
     """
 
     max_false_alarm_rate: float = 0.3
-    min_detection: float = 0.2
+    min_detection: float = 0.1
     min_gain: float = 0.01
     noise_factor: float = 2.0
 

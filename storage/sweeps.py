@@ -1,0 +1,115 @@
+"""Sweeps: which are under way, and how the others ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from domain.errors import ConflictError
+from storage.connect import Connection, connect, rows, translated
+from storage.settings import StorageSettings
+
+type EndState = Literal["succeeded", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """The sweeps of one machine class, as far as retraining asks.
+
+    Attributes:
+        running: One is under way, its process alive.
+        today: How many began in the last 24 hours.
+        since_end_s: Seconds since the last one ended; None if none did.
+        last_began: When the last one began; None if none did.
+    """
+
+    running: bool
+    today: int
+    since_end_s: float | None
+    last_began: datetime | None
+
+
+@contextmanager
+def alone(settings: StorageSettings, machine_class: str) -> Iterator[None]:
+    """Hold a machine class for one sweep; the server lets go by itself when the holder dies.
+
+    Raises:
+        ConflictError: Another sweep of this class is under way.
+    """
+    held = connect(settings, application="millwright sweep")
+    try:
+        with translated():
+            held.autocommit = True
+        if not rows(held, f"SELECT pg_try_advisory_lock({_LOCK})", (machine_class,))[0][0]:
+            raise ConflictError(
+                f"a sweep of {machine_class} is under way; `millwright sweep status` shows it"
+            )
+        yield
+    finally:
+        held.close()
+
+
+def begin(on: Connection, sweep: str, machine_class: str) -> None:
+    """Record that a sweep begins; one that died without a word is recorded as failed."""
+    rows(
+        on,
+        "UPDATE sweeps SET state = 'failed', outcome = 'its process ended before it did', "
+        "ended_at = clock_timestamp() WHERE machine_class = %s AND state = 'running'",
+        (machine_class,),
+    )
+    rows(
+        on,
+        "INSERT INTO sweeps (id, machine_class, state) VALUES (%s, %s, 'running')",
+        (sweep, machine_class),
+    )
+
+
+def progress(on: Connection, sweep: str, trials: int, run_id: str | None) -> None:
+    """Record how many trials have ended and, once it is known, MLflow's run."""
+    rows(
+        on,
+        "UPDATE sweeps SET trials = %s, run_id = coalesce(%s, run_id) WHERE id = %s",
+        (trials, run_id, sweep),
+    )
+
+
+def end(
+    on: Connection, sweep: str, state: EndState, *, outcome: str, version: int | None = None
+) -> None:
+    """Record how a sweep ended."""
+    rows(
+        on,
+        "UPDATE sweeps SET state = %s, outcome = %s, version = %s, ended_at = clock_timestamp() "
+        "WHERE id = %s",
+        (state, outcome, version, sweep),
+    )
+
+
+def attempts(on: Connection, machine_class: str) -> Attempts:
+    """Return what is known of a class's sweeps."""
+    # A running sweep holds its lock; a row without one is a sweep that died.
+    running, today, since_end_s, last_began = rows(
+        on,
+        f"""
+        SELECT EXISTS (
+            SELECT FROM pg_locks, (SELECT {_LOCK} AS key) AS lock
+            WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND classid::bigint = (key >> 32) & 4294967295 AND objid::bigint = key & 4294967295
+        ),
+        count(*) FILTER (WHERE started_at > clock_timestamp() - interval '24 hours'),
+        extract(epoch FROM clock_timestamp() - max(ended_at)), max(started_at)
+        FROM sweeps WHERE machine_class = %s
+        """,  # noqa: S608 - the constant below
+        (machine_class, machine_class),
+    )[0]
+    return Attempts(
+        running=running,
+        today=today,
+        since_end_s=None if since_end_s is None else float(since_end_s),
+        last_began=last_began,
+    )
+
+
+_LOCK = "hashtextextended('millwright sweep ' || %s, 0)"

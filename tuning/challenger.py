@@ -1,0 +1,147 @@
+"""The best of a sweep and the present champion, replayed on the same readings and faults."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from domain.errors import ModelRejectedError, PlatformError
+from domain.pipeline import Pipeline
+from domain.replay import ReplayResult, replay_score
+from storage import models
+from storage.connect import Connection
+from tuning.data import Dataset
+from tuning.drift import Reference
+from tuning.objective import TrialRecord
+from tuning.promotion import Replayed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Challenger:
+    """The best configuration: as it was judged, and as it would serve.
+
+    Attributes:
+        trial: The finalist's trial.
+        judged: Fitted to the older part only, so that the newer part could judge it.
+        replays: Of `judged`, one per seed.
+        serving: Fitted to all of the history; what is stored.
+    """
+
+    trial: TrialRecord
+    judged: Pipeline
+    replays: tuple[ReplayResult, ...]
+    serving: Pipeline
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """Mean of each figure over the replays that have it."""
+        found: dict[str, list[float]] = {}
+        for one in self.replays:
+            for key, value in one.metrics().items():
+                found.setdefault(key, []).append(value)
+        return {key: float(np.mean(values)) for key, values in found.items()}
+
+    @cached_property
+    def package(self) -> bytes:
+        """The serving pipeline as it is stored."""
+        return self.serving.to_package()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of `package`, hex."""
+        return hashlib.sha256(self.package).hexdigest()
+
+    def replayed(self, version: int) -> Replayed:
+        """Return what the gate asks for."""
+        return _replayed(f"version {version}", self.replays)
+
+
+def best(trials: list[TrialRecord]) -> TrialRecord:
+    """Return the finalist with the highest objective, the earlier of two equal ones.
+
+    Raises:
+        PlatformError: None could be judged; the message says why the first could not.
+    """
+    finalists = [one for one in trials if one.stage == "confirm" and not one.outcome.failure]
+    if not finalists:
+        why = next((one.outcome.failure for one in trials if one.outcome.failure), "none was tried")
+        raise PlatformError(f"none of {len(trials)} trials could be judged; the first: {why}")
+    return max(finalists, key=lambda one: (one.outcome.objective, -one.number))
+
+
+def train(
+    trial: TrialRecord, dataset: Dataset, fresh: Dataset, *, seed: int, replays: int
+) -> Challenger:
+    """Replay a finalist with several seeds and fit its configuration to all of the history.
+
+    Args:
+        trial: With its package.
+        dataset: All of the history.
+        fresh: The part that judges; its older share is what the finalist was fitted to.
+        seed: Of the fit and the first replay.
+        replays: How many.
+    """
+    judged = Pipeline.from_package(trial.outcome.package, "challenger")
+    serving = Pipeline.fit(judged.spec, dataset.histories, dataset.machine_class, seed=seed)
+    values = np.concatenate([one.values for one in dataset.histories])
+    about = {
+        **serving.about,
+        "excluded": dataset.excluded,
+        "drift": Reference.of(values).to_json(),
+    }
+    challenger = Challenger(
+        trial=trial,
+        judged=judged,
+        replays=_replay(judged, fresh, seed, replays),
+        serving=replace(serving, about=about),
+    )
+    # What is stored has been loaded once: a package that cannot be read never gets a version.
+    Pipeline.from_package(challenger.package, "challenger")
+    return challenger
+
+
+def replay_champion(
+    on: Connection, fresh: Dataset, *, seed: int, replays: int
+) -> tuple[Replayed | None, str]:
+    """Replay the champion on what the challenger is judged by.
+
+    It may have learnt from some of these readings, which only makes the gate harder to pass.
+
+    Args:
+        on: A session.
+        fresh: The part that judges.
+        seed: Of the first replay.
+        replays: How many.
+
+    Returns:
+        None if there is no champion, or none that can score these readings, and why not.
+    """
+    name = fresh.machine_class.name
+    try:
+        stored = models.champion(on, name)
+        if stored is None:
+            return None, ""
+        label = f"version {stored.version}"
+        pipeline = Pipeline.from_package(stored.package, f"{name} {label}")
+    except ModelRejectedError as error:
+        return None, f"the champion cannot be loaded ({error.reason})"
+    if pipeline.machine_class.sensor_names != fresh.machine_class.sensor_names:
+        return None, "the champion knows other sensors than the class has now"
+    return _replayed(label, _replay(pipeline, fresh, seed, replays)), ""
+
+
+def _replay(
+    pipeline: Pipeline, fresh: Dataset, seed: int, replays: int
+) -> tuple[ReplayResult, ...]:
+    seeds = range(seed, seed + replays)
+    return tuple(replay_score(pipeline, fresh.histories, seed=one) for one in seeds)
+
+
+def _replayed(name: str, results: tuple[ReplayResult, ...]) -> Replayed:
+    return Replayed(
+        name=name,
+        objectives=tuple(one.objective for one in results),
+        detection=float(np.mean([one.detection for one in results])),
+        false_alarm_rate=float(np.mean([one.false_alarm_rate for one in results])),
+    )

@@ -1,0 +1,170 @@
+"""What a sweep learns from: the newest healthy history of one machine class."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from domain.errors import BadInputError, NotFoundError
+from domain.machines import MachineClass
+from domain.readings import History
+from storage import roster_store
+from storage.connect import Connection
+from storage.history import latest_instants, read_history
+from storage.suspicion import Suspicion, suspected
+
+_FEWEST_ROWS = 50
+"""A machine with fewer healthy readings than this says nothing about its class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What is asked for.
+
+    Attributes:
+        lookback_s: Seconds of history before the newest reading of the class.
+        margin_s: Seconds before and after a suspected failure that are left out with it.
+        min_rows: Fewest healthy readings worth a sweep, all machines together.
+        max_rows: Most readings that are kept, all machines together.
+    """
+
+    lookback_s: float
+    margin_s: float
+    min_rows: int
+    max_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Healthy history of one class.
+
+    Attributes:
+        machine_class: What the columns are.
+        histories: One per machine, at least one.
+        excluded: Readings that were left out because a failure was suspected.
+    """
+
+    machine_class: MachineClass
+    histories: tuple[History, ...]
+    excluded: int = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self.histories))
+
+    @property
+    def period_us(self) -> tuple[int, int]:
+        """First and last instant, microseconds UTC."""
+        return (
+            min(int(one.instants_us[0]) for one in self.histories),
+            max(int(one.instants_us[-1]) for one in self.histories),
+        )
+
+    def newest(self, rows: int, *, machines: int | None = None) -> Self:
+        """Return a part: the newest readings of machines spread evenly over the fleet.
+
+        Args:
+            rows: At most so many, shared evenly by the machines.
+            machines: At most so many machines; all by default.
+        """
+        count = min(len(self.histories), machines or len(self.histories))
+        places = np.linspace(0, len(self.histories) - 1, count).round().astype(int)
+        each = max(1, rows // count)
+        return replace(self, histories=tuple(_last(self.histories[at], each) for at in places))
+
+
+def machine_class(on: Connection, name: str) -> MachineClass:
+    """Return a registered class.
+
+    Raises:
+        NotFoundError: There is none of this name.
+    """
+    for one in roster_store.load_classes(on):
+        if one.name == name:
+            return one
+    raise NotFoundError("machine class", name, "`millwright sweep run` without a class takes all")
+
+
+def classes_with_machines(on: Connection) -> tuple[str, ...]:
+    """Return the names of classes that have at least one machine, sorted."""
+    machines = roster_store.load(on).machines
+    return tuple(sorted({one.machine_class for one in machines.values()}))
+
+
+def read(on: Connection, class_name: str, wanted: Selection) -> Dataset:
+    """Read the newest healthy history of a class.
+
+    Raises:
+        NotFoundError: The class is not registered.
+        BadInputError: There is too little of it; the message says how much there is.
+    """
+    kind = machine_class(on, class_name)
+    names = machines_of(on, class_name)
+    newest = latest_instants(on, names) if names else {}
+    if not newest:
+        raise _too_little(class_name, 0, 0, 0, wanted)
+    end_us = max(newest.values()) + 1
+    start_us = end_us - round(wanted.lookback_s * 1e6)
+    periods = suspected(on, names, start_us, end_us)
+    each = max(_FEWEST_ROWS, wanted.max_rows // len(newest))
+    found, kept = 0, []
+    for name in sorted(newest):
+        # One machine at a time: what is too much is dropped before the next is read.
+        whole = read_history(on, [name], start_us, end_us)[0]
+        found += len(whole)
+        kept.append(
+            without(whole, (one for one in periods if one.machine == name), wanted.margin_s)
+        )
+    healthy = sum(map(len, kept))
+    histories = tuple(_last(one, each) for one in kept if len(one) >= _FEWEST_ROWS)
+    if sum(map(len, histories)) < wanted.min_rows:
+        raise _too_little(class_name, found, len(newest), found - healthy, wanted)
+    return Dataset(machine_class=kind, histories=histories, excluded=found - healthy)
+
+
+def machines_of(on: Connection, class_name: str) -> list[str]:
+    """Return the names of a class's machines, sorted."""
+    machines = roster_store.load(on).machines.values()
+    return sorted(one.name for one in machines if one.machine_class == class_name)
+
+
+def without(history: History, periods: Iterable[Suspicion], margin_s: float) -> History:
+    """Return a history without suspected periods and a margin around each."""
+    margin_us = round(margin_s * 1e6)
+    keep = np.ones(len(history), dtype=bool)
+    for one in periods:
+        inside = history.instants_us >= one.from_us - margin_us
+        if one.to_us is not None:
+            inside &= history.instants_us <= one.to_us + margin_us
+        keep &= ~inside
+    if keep.all():
+        return history
+    return History(
+        machine=history.machine,
+        instants_us=history.instants_us[keep],
+        values=history.values[keep],
+    )
+
+
+def _last(history: History, rows: int) -> History:
+    if len(history) <= rows:
+        return history
+    return History(
+        machine=history.machine,
+        instants_us=history.instants_us[-rows:].copy(),
+        values=history.values[-rows:].copy(),
+    )
+
+
+def _too_little(
+    name: str, found: int, machines: int, excluded: int, wanted: Selection
+) -> BadInputError:
+    lost = f", {excluded} of them near suspected failures" if excluded else ""
+    return BadInputError(
+        f"{found} readings of {machines} machines in the last {wanted.lookback_s / 3600:g} h"
+        f"{lost}; a sweep needs at least {wanted.min_rows} healthy ones, {_FEWEST_ROWS} of each "
+        "machine",
+        f"class {name}",
+        "Let the machines run longer, raise TRAINING_LOOKBACK_HOURS, or bring a history with "
+        "`millwright replay FILE`",
+    )

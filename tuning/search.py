@@ -1,0 +1,257 @@
+"""The trials of a sweep, on Ray Tune: many on little data, then the best again on more.
+
+Starting processes is what costs, so actors are reused and their imports kept small (no MLflow), and
+the data is put into the object store once. Nothing is written by Tune that anyone would read: its
+loggers are off, its folder is temporary.
+"""
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final
+
+import ray
+from optuna.samplers import TPESampler
+from ray import tune
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from domain.errors import PlatformError, ServiceUnavailableError
+from tuning import space
+from tuning.data import Dataset
+from tuning.objective import FAILED, Outcome, Stage, TrialRecord, try_spec
+from tuning.settings import TuningSettings
+
+_NICENESS: Final = 5
+"""Trials yield to whoever stores, scores and serves on the same machine."""
+
+_SCREEN_MACHINES: Final = 8
+"""Machines of a first trial: the scatter between machines matters more than a long history."""
+
+_ENVIRONMENT: Final = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Ctrl-C ends a sweep as it ends everything else; Tune would return half a result.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "2",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+class Trial(tune.Trainable):
+    """The actor: one configuration per step, as many as it is given."""
+
+    def setup(self, config: dict[str, Any], **shared: Any) -> None:
+        """Keep the data, which is read from the object store without a copy.
+
+        Args:
+            config: The first configuration.
+            **shared: `parts`, the data of each stage, and `seed`.
+        """
+        os.nice(_NICENESS)
+        self._parts: dict[Stage, Dataset] = shared["parts"]
+        self._seed: int = shared["seed"]
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next configuration."""
+        self._stage, self._drawn = new_config["stage"], new_config["spec"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Try the configuration."""
+        part, keep = self._parts[self._stage], self._stage == "confirm"
+        outcome = try_drawn(self._drawn, part, self._seed, keep=keep)
+        return {"objective": outcome.objective, "outcome": outcome, "done": True}
+
+
+def try_drawn(drawn: dict[str, Any], part: Dataset, seed: int, *, keep: bool) -> Outcome:
+    """Try what the sampler drew; a configuration that cannot be is an outcome too."""
+    try:
+        spec = space.spec_of(drawn)
+    except PlatformError as error:
+        return Outcome(metrics={"objective": FAILED}, seconds=0.0, failure=str(error))
+    return try_spec(spec, part, seed=seed, keep=keep)
+
+
+class Ladder(Searcher):
+    """Asks Optuna for configurations, then gives the best of them a second trial on more data.
+
+    Successive halving in two rungs. Who reaches the second is decided when all of the first have
+    ended, so that the order in which they end does not matter.
+    """
+
+    def __init__(self, inner: OptunaSearch, trials: int, finalists: int) -> None:
+        super().__init__(metric="objective", mode="max")
+        self._inner, self._trials, self._finalists = inner, trials, finalists
+        self._drawn: dict[str, dict[str, Any]] = {}
+        self._objectives: dict[str, float] = {}
+        self._second: list[dict[str, Any]] | None = None
+        self._asked = 0
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next configuration; None while the first rung is not decided."""
+        if len(self._drawn) < self._trials:
+            self._drawn[trial_id] = self._inner.suggest(trial_id) or {}
+            return self._config("screen", self._drawn[trial_id])
+        if len(self._objectives) < self._trials:
+            return None
+        if self._second is None:
+            self._second = self._best()
+        return self._config("confirm", self._second.pop(0)) if self._second else Searcher.FINISHED
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,
+        error: bool = False,  # noqa: FBT001, FBT002 - Tune's signature
+    ) -> None:
+        """Tell Optuna how a first trial ended."""
+        if trial_id in self._drawn:
+            self._objectives[trial_id] = (result or {}).get("objective", FAILED)
+            self._inner.on_trial_complete(trial_id, result, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: a sweep that dies begins anew, it takes a minute."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore; see `save`."""
+
+    def _config(self, stage: Stage, drawn: dict[str, Any]) -> dict[str, Any]:
+        self._asked += 1
+        return {"number": self._asked - 1, "stage": stage, "spec": drawn}
+
+    def _best(self) -> list[dict[str, Any]]:
+        worked = {one: value for one, value in self._objectives.items() if value > FAILED}
+        ranked = sorted(worked, key=lambda one: worked[one], reverse=True)
+        return [self._drawn[one] for one in ranked[: self._finalists]]
+
+
+class _Listener(tune.Callback):
+    CALLBACK_ATTRIBUTES: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, told: Callable[[TrialRecord], None]) -> None:
+        self._told = told
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002 - Tune's signature
+        self._told(_record(trial.config, trial.last_result["outcome"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002 - Tune's signature
+        # What a trial raises is an outcome; only an actor that is gone ends here.
+        outcome = Outcome(
+            metrics={"objective": FAILED}, seconds=0.0, failure="the trial's process died"
+        )
+        self._told(_record(trial.config, outcome))
+
+
+def search(
+    dataset: Dataset, settings: TuningSettings, told: Callable[[TrialRecord], None]
+) -> list[TrialRecord]:
+    """Run the trials on the cluster this process is connected to.
+
+    Args:
+        dataset: Healthy history.
+        settings: How many trials, how much data, which seed.
+        told: Called once per trial that ended, in this thread; must be quick.
+
+    Returns:
+        All of them, by number.
+
+    Raises:
+        ServiceUnavailableError: The cluster has no place for a trial, or Tune itself failed.
+    """
+    _check_room(settings)
+    records: list[TrialRecord] = []
+
+    def collect(record: TrialRecord) -> None:
+        records.append(record)
+        told(record)
+
+    with tempfile.TemporaryDirectory(prefix="millwright-tune-") as scratch, _quiet():
+        try:
+            _tuner(dataset, settings, _Listener(collect), scratch).fit()
+        except (tune.TuneError, ray.exceptions.RayError) as error:
+            raise ServiceUnavailableError("Ray", " ".join(str(error).split())[:500]) from error
+    return sorted(records, key=lambda one: one.number)
+
+
+def _tuner(
+    dataset: Dataset, settings: TuningSettings, listener: _Listener, scratch: str
+) -> tune.Tuner:
+    finalists = min(settings.finalists, settings.trials)
+    parts = {
+        "screen": dataset.newest(settings.screen_rows, machines=_SCREEN_MACHINES),
+        "confirm": dataset.newest(settings.confirm_rows),
+    }
+    trial = tune.with_parameters(Trial, parts=parts, seed=settings.seed)
+    return tune.Tuner(
+        tune.with_resources(trial, {"cpu": settings.trial_cpus}),
+        tune_config=tune.TuneConfig(
+            metric="objective",
+            mode="max",
+            search_alg=Ladder(_optuna(settings), settings.trials, finalists),
+            num_samples=settings.trials + finalists,
+            max_concurrent_trials=settings.max_concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=lambda one: str(one.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=scratch,
+            verbose=0,
+            callbacks=[listener],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+
+
+def _optuna(settings: TuningSettings) -> OptunaSearch:
+    strong = space.warm_start(settings.trials)
+    return OptunaSearch(
+        space=space.suggest,
+        metric="objective",
+        mode="max",
+        points_to_evaluate=[space.drawn_of(spec) for spec in strong],
+        sampler=TPESampler(
+            seed=settings.seed, n_startup_trials=len(strong) + 4, constant_liar=True
+        ),
+    )
+
+
+def _check_room(settings: TuningSettings) -> None:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
+    cpus = resources.get("CPU", 0.0)
+    if cpus < settings.trial_cpus:
+        raise ServiceUnavailableError(
+            "Ray",
+            f"the cluster has {cpus:g} CPUs and a trial sets {settings.trial_cpus:g} aside",
+            "Add a node, or start the cluster with more CPUs",
+        )
+
+
+def _record(config: dict[str, Any], outcome: Outcome) -> TrialRecord:
+    try:
+        spec = space.spec_of(config["spec"])
+    except PlatformError:
+        spec = None
+    return TrialRecord(number=config["number"], stage=config["stage"], spec=spec, outcome=outcome)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Tune from writing files and from telling our users that it did not."""
+    log = logging.getLogger("ray.tune")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
