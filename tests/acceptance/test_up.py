@@ -1,0 +1,175 @@
+"""`millwright up` through its whole life: started, found, killed, started again, stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import psutil
+import pytest
+
+from ray_app.embedded.ports import free_port, reserve
+
+_READY_WITHIN_S = 240
+_COMMAND = [sys.executable, "-m", "ray_app.cli.main"]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return a home of its own, and nothing of the tester's shell."""
+    mine = ("KAFKA_", "POSTGRES_", "MLFLOW_", "MILLWRIGHT_", "RAY_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
+    return kept | {
+        "MILLWRIGHT_HOME": str(tmp_path_factory.mktemp("up")),
+        "MILLWRIGHT_HTTP_PORT": str(free_port()),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+
+
+@contextmanager
+def _started(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    # A folder without a `.env` of the developer's.
+    folder = environment["MILLWRIGHT_HOME"]
+    with (
+        (Path(folder) / "progress").open("w") as progress,
+        subprocess.Popen(
+            [*_COMMAND, "up"],
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=progress,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _await(what: str, condition: Callable[[], bool], within_s: float) -> None:
+    deadline = monotonic() + within_s
+    while not condition():
+        assert monotonic() < deadline, f"{what} did not happen within {within_s} s"
+        sleep(0.1)
+
+
+def _await_ready(process: subprocess.Popen[str], environment: dict[str, str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    told = iter(process.stdout.readline, "")
+    ready = any(line.startswith("It runs until Ctrl-C") for line in told)
+    assert ready, (Path(environment["MILLWRIGHT_HOME"]) / "progress").read_text()
+    return dict(json.loads((Path(environment["MILLWRIGHT_HOME"]) / "services.json").read_text()))
+
+
+def _end(process: subprocess.Popen[str], number: signal.Signals) -> list[str]:
+    """Send a signal and return the names of the processes that are left after it."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    process.wait(60)
+    _gone, alive = psutil.wait_procs(family, timeout=30)
+    return [f"{left.pid} {left.name()}" for left in alive]
+
+
+def _run(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*_COMMAND, *words],
+        env=environment,
+        cwd=environment["MILLWRIGHT_HOME"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _metrics(services: dict[str, Any]) -> str:
+    token = Path(services["ray_token"]).read_text()
+    asked = urllib.request.Request(
+        f"{services['dashboard']}/api/prometheus/sd", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        targets = [target for group in json.load(answer) for target in group["targets"]]
+    texts = []
+    for target in targets:
+        # Ray lists its autoscaler before that answers.
+        with (
+            suppress(OSError),
+            urllib.request.urlopen(f"http://{target}/metrics", timeout=10) as answer,
+        ):
+            texts.append(answer.read().decode())
+    return "\n".join(texts)
+
+
+@pytest.mark.timeout(900)
+def test_a_platform_lives_dies_and_lives_again(environment: dict[str, str]) -> None:
+    """No process is left after kill -9 or SIGTERM, and the second life knows what the first did."""
+    home = Path(environment["MILLWRIGHT_HOME"])
+    with _started(environment) as first:
+        services = _await_ready(first, environment)
+        _await("MLflow's answer", lambda: "MLflow answers" in (home / "progress").read_text(), 240)
+        found = _run(environment, "doctor", "--json")
+        assert found.returncode == 0, found.stdout + found.stderr
+        states = {each["subject"]: each["state"] for each in json.loads(found.stdout)}
+        assert services["api"] in states["platform"]
+
+        again = _run(environment, "up")
+        assert again.returncode == 5, again.stderr
+        assert len(again.stderr.strip().splitlines()) == 1
+        assert str(first.pid) in again.stderr
+
+        _await(
+            "a gauge of ours at Ray's exporter",
+            lambda: "ray_millwright_consumer_lag" in _metrics(services),
+            60,
+        )
+        assert _end(first, signal.SIGKILL) == []
+
+    with _started(environment) as second:
+        after = _await_ready(second, environment)
+        assert after["kafka"] == services["kafka"]
+        assert "revision" in (home / "progress").read_text()
+        states = {
+            each["subject"]: each["state"]
+            for each in json.loads(_run(environment, "doctor", "--json").stdout)
+        }
+        assert "machine.sensor.readings holds" in states["Kafka"]
+        assert _end(second, signal.SIGTERM) == []
+
+    assert second.returncode == 128 + signal.SIGTERM
+    assert not (home / "services.json").exists()
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_in_the_middle_of_a_start_leaves_nothing(environment: dict[str, str]) -> None:
+    """A start that takes too long for somebody is ended like any other."""
+    home = Path(environment["MILLWRIGHT_HOME"])
+    with _started(environment) as process:
+        _await(
+            "PostgreSQL's answer",
+            lambda: "PostgreSQL answers" in (home / "progress").read_text(),
+            _READY_WITHIN_S,
+        )
+        assert _end(process, signal.SIGINT) == []
+
+    assert process.returncode == 130
+
+
+@pytest.mark.timeout(120)
+def test_a_used_port_is_one_clear_error_and_starts_nothing(environment: dict[str, str]) -> None:
+    """The answer names the port and the variable, before anything was started."""
+    with reserve() as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused = _run(environment | {"MILLWRIGHT_HTTP_PORT": port}, "up")
+
+    assert refused.returncode == 5
+    (line,) = refused.stderr.strip().splitlines()
+    assert f"port {port} of 127.0.0.1 is in use" in line
+    assert "MILLWRIGHT_HTTP_PORT" in line
