@@ -92,6 +92,18 @@ def count(on: Connection) -> int:
     return int(rows(on, "SELECT count(*) FROM readings")[0][0])
 
 
+def count_between(on: Connection, machines: Sequence[str], start_us: int, end_us: int) -> int:
+    """Return how many readings machines have from `start_us` up to, but without, `end_us`."""
+    return int(
+        rows(
+            on,
+            "SELECT count(*) FROM readings JOIN machines ON key = machine_key "
+            "WHERE name = ANY(%s::text[]) AND instant >= %s AND instant < %s",
+            (list(machines), instant(max(start_us, 0)), instant(max(end_us, 0))),
+        )[0][0]
+    )
+
+
 def _looked_up(on: Connection, machines: Sequence[str]) -> tuple[dict[str, int], int]:
     found = rows(
         on,

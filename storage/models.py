@@ -137,6 +137,35 @@ def latest_version(on: Connection, machine_class: str) -> int:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """When the newest version of a class was made, and from what.
+
+    Attributes:
+        version: Its number.
+        at: When it was stored.
+        params: Its hyperparameters and data period.
+    """
+
+    version: int
+    at: datetime
+    params: Mapping[str, Any]
+
+
+def latest(on: Connection, machine_class: str) -> Trained | None:
+    """Return what is known of the newest version, promoted or not; None if there is none."""
+    found = rows(
+        on,
+        "SELECT version, created_at, params FROM models WHERE machine_class = %s "
+        "ORDER BY version DESC LIMIT 1",
+        (machine_class,),
+    )
+    if not found:
+        return None
+    version, at, params = found[0]
+    return Trained(version=version, at=at, params=params)
+
+
 def promote(on: Connection, machine_class: str, version: int, *, actor: str, reason: str) -> None:
     """Make a version the champion.
 

@@ -1,0 +1,166 @@
+"""The actor that trains again when it is time."""
+
+import logging
+import time
+from dataclasses import dataclass
+from threading import Event
+
+import numpy as np
+
+from domain.errors import BadInputError, ConflictError, ModelRejectedError
+from domain.machines import MachineClass
+from domain.pipeline import Pipeline
+from observability.catalogue import DRIFT
+from ray_app.metrics import process_metrics
+from storage import models, sweeps
+from storage.connect import Connection, session
+from storage.history import count_between, latest_instants, read_history
+from storage.settings import StorageSettings
+from tuning import data
+from tuning.drift import Reference, overall, stability_index
+from tuning.retraining import TrainingState, Verdict, is_due
+from tuning.settings import TuningSettings
+from tuning.sweep import run_sweep, selection
+
+_log = logging.getLogger(__name__)
+
+_POLL_S = 20.0
+"""A look counts the readings of the lookback; retraining is a matter of minutes and hours."""
+
+_DRIFT_S = 900.0
+"""Live readings that are compared with training: long enough to hold every regime."""
+
+_DRIFT_ROWS = 400
+"""Of each machine; evenly drawn, since neighbours say the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Champion:
+    """What drift is measured against, loaded once per version."""
+
+    version: int
+    reference: Reference | None
+
+
+class RetrainerActor:
+    """Looks every few seconds whether a class is due, and runs its sweep.
+
+    The policy (`tuning.retraining`) decides. A plain class: `ray_app.cluster` makes it an actor
+    with two threads, so that `stop` is heard while `run` runs. Only settings cross into the
+    process.
+
+    Args:
+        storage: Where Postgres is.
+        tuning: Bounds of sweeps and retraining.
+        poll_s: Seconds between two looks.
+    """
+
+    def __init__(
+        self, storage: StorageSettings, tuning: TuningSettings, poll_s: float = _POLL_S
+    ) -> None:
+        self._storage, self._tuning, self._poll_s = storage, tuning, poll_s
+        self._stop = Event()
+        self._champions: dict[str, _Champion] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._swept = 0
+
+    def run(self) -> int:
+        """Retrain until stopped; return how many sweeps were run.
+
+        Raises:
+            ServiceUnavailableError: Postgres or Ray stayed away; call `run` again.
+        """
+        # The first look waits as well: who starts a platform sweeps by hand if he is in a hurry.
+        while not self._stop.wait(self._poll_s):
+            self.look()
+        return self._swept
+
+    def stop(self) -> None:
+        """End `run` after the look under way; a sweep is finished first."""
+        self._stop.set()
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """Return what the policy last said of each class."""
+        return dict(self._verdicts)
+
+    def look(self) -> None:
+        """Judge every class once, and sweep those that are due."""
+        with session(self._storage) as on:
+            names = data.classes_with_machines(on)
+        drifts = []
+        for name in names:
+            with session(self._storage) as on:
+                state = self._state(on, data.machine_class(on, name))
+            drifts += [] if state.drift is None else [state.drift]
+            verdict = is_due(state, self._tuning.policy)
+            self._verdicts[name] = verdict
+            if verdict.due and not self._stop.is_set():
+                self._sweep(name, verdict.reason)
+        if drifts:
+            process_metrics().set(DRIFT, max(drifts))
+
+    def _sweep(self, name: str, cause: str) -> None:
+        _log.info("%s is trained again: %s", name, cause)
+        try:
+            outcome = run_sweep(
+                self._storage,
+                self._tuning,
+                name,
+                actor=f"retrainer ({cause})",
+                metrics=process_metrics(),
+            )
+        except (BadInputError, ConflictError) as error:
+            # History went, or another sweep began, between the look and now: look again later.
+            _log.warning("%s is not trained: %s", name, error)
+            return
+        self._swept += 1
+        _log.info("%s", outcome.sentence())
+
+    def _state(self, on: Connection, kind: MachineClass) -> TrainingState:
+        names = data.machines_of(on, kind.name)
+        attempts = sweeps.attempts(on, kind.name)
+        end_us = max(latest_instants(on, names).values(), default=0) + 1
+        start_us = end_us - round(self._tuning.lookback_hours * 3.6e9)
+        readings = count_between(on, names, start_us, end_us)
+        trained = models.latest(on, kind.name)
+        version = models.versions(on).get(kind.name, (None, ""))[0]
+        return TrainingState(
+            has_champion=version is not None,
+            readings=readings,
+            needed=self._tuning.min_rows,
+            fresh=readings
+            if trained is None
+            # In the time of the readings: a history brought in late is new as well.
+            else count_between(on, names, max(start_us, trained.params["to_us"] + 1), end_us),
+            since_training_s=trained and time.time() - trained.at.timestamp(),
+            since_attempt_s=attempts.since_end_s,
+            attempts_today=attempts.today,
+            drift=None if version is None else self._drift(on, kind, names, version),
+            running=attempts.running,
+        )
+
+    def _drift(
+        self, on: Connection, kind: MachineClass, names: list[str], version: int
+    ) -> float | None:
+        known = self._champions.get(kind.name)
+        if known is None or known.version != version:
+            known = _Champion(version=version, reference=_reference(on, kind, version))
+            self._champions[kind.name] = known
+        newest = latest_instants(on, names)
+        if known.reference is None or not newest:
+            return None
+        end_us = max(newest.values()) + 1
+        parts = read_history(on, list(newest), end_us - round(_DRIFT_S * 1e6), end_us)
+        drawn = [one.values[:: -(-len(one) // _DRIFT_ROWS)] for one in parts if len(one)]
+        return overall(stability_index(known.reference, np.concatenate(drawn)))
+
+
+def _reference(on: Connection, kind: MachineClass, version: int) -> Reference | None:
+    try:
+        package = models.get(on, kind.name, version).package
+        pipeline = Pipeline.from_package(package, f"{kind.name} version {version}")
+    except ModelRejectedError:
+        return None
+    record = pipeline.about.get("drift")
+    same = pipeline.machine_class.sensor_names == kind.sensor_names
+    return Reference.from_json(record) if same and isinstance(record, dict) else None
