@@ -10,6 +10,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.errors import ModelRejectedError
+from domain.machines import MachineClass, Sensor
 
 FORMAT: Final = 1
 MAGIC: Final = b"MILLWRIGHT MODEL %d\n" % FORMAT
@@ -80,3 +82,22 @@ def take_prefix(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str
 def with_prefix(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of one part, named after it."""
     return {f"{prefix}.{key}": one for key, one in arrays.items()}
+
+
+def class_from(given: dict[str, Any]) -> MachineClass:
+    """Restore a class; JSON has no infinity, an open end of a range is null."""
+    sensors = tuple(
+        Sensor(
+            name=one["name"],
+            unit=one["unit"],
+            low=-inf if one["low"] is None else one["low"],
+            high=inf if one["high"] is None else one["high"],
+        )
+        for one in given["sensors"]
+    )
+    return MachineClass(
+        name=given["name"],
+        sensors=sensors,
+        period_s=given["period_s"],
+        description=given["description"],
+    )

@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits
 from domain.detectors import DETECTORS, Detector
 from domain.errors import ModelRejectedError, PlatformError
 from domain.features.front import FeatureModel, FeatureRows
-from domain.features.kernel import SEEN, Memory
-from domain.machines import MachineClass, Sensor
-from domain.package import read_package, take_prefix, with_prefix, write_package
+from domain.features.learning import fit_features
+from domain.features.state import SEEN, Memory
+from domain.machines import MachineClass
+from domain.package import class_from, read_package, take_prefix, with_prefix, write_package
 from domain.pipeline_spec import PipelineSpec
 from domain.pipeline_training import (
     facts,
@@ -125,7 +126,7 @@ class Pipeline:
         clean = [without_faults(watch, one) for one in histories]
         # One thread: pools of spinning threads are slower than none on cores that others use too.
         with threadpool_limits(1):
-            front = FeatureModel.fit(spec, clean, period_s=machine_class.period_s, seed=seed)
+            front = fit_features(spec, clean, period_s=machine_class.period_s, seed=seed)
             machines = [training_features(front, one) for one in clean]
             detector, threshold = fit_detector(spec, machines, seed)
         return cls(
@@ -236,7 +237,7 @@ class Pipeline:
         golden = take_prefix(arrays, "golden")
         return cls(
             spec=spec,
-            machine_class=_class_from(manifest["machine_class"]),
+            machine_class=class_from(manifest["machine_class"]),
             front=FeatureModel.from_arrays(
                 take_prefix(arrays, "front"), manifest["window_rows"], manifest["known_machines"]
             ),
@@ -259,28 +260,10 @@ class Pipeline:
     def _contributions(self, rows: FeatureRows, distance: npt.NDArray[np.float64]) -> Matrix:
         parts = self.detector.attribute(rows.features)
         sensors = len(self.machine_class.sensors)
-        by_sensor = parts.reshape(len(parts), -1, sensors).sum(axis=1)
+        kinds = parts.shape[1] // sensors
+        by_sensor = parts.reshape(len(parts), kinds, sensors).sum(axis=1)
         total = by_sensor.sum(axis=1, keepdims=True)
         even = np.full_like(by_sensor, 1 / sensors)
         share = np.divide(by_sensor, total, out=even, where=total > 0)
         out: Matrix = share * distance[:, None]
         return out
-
-
-def _class_from(given: dict[str, Any]) -> MachineClass:
-    """Restore a class; JSON has no infinity, an open end of a range is null."""
-    sensors = tuple(
-        Sensor(
-            name=one["name"],
-            unit=one["unit"],
-            low=-np.inf if one["low"] is None else one["low"],
-            high=np.inf if one["high"] is None else one["high"],
-        )
-        for one in given["sensors"]
-    )
-    return MachineClass(
-        name=given["name"],
-        sensors=sensors,
-        period_s=given["period_s"],
-        description=given["description"],
-    )

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import davies_bouldin_score, silhouette_score
+from sklearn.metrics import davies_bouldin_score, roc_auc_score, silhouette_score
 
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline, PipelineState
@@ -187,16 +187,12 @@ def short_term_sd(values: Matrix) -> Matrix:
 def partial_auc(healthy: Vector, faulty: Vector, *, fpr: float) -> float:
     """Return the area under the ROC curve up to `fpr`, standardised (McClish 1989).
 
-    1 is perfect, .5 is chance; ties count half.
+    1 is perfect, .5 is chance, also when there is nothing to compare.
     """
-    cuts = np.quantile(healthy, 1 - np.linspace(0, fpr, 51))
-    ranked = np.sort(faulty)
-    above = len(ranked) - np.searchsorted(ranked, cuts, side="right")
-    at_least = len(ranked) - np.searchsorted(ranked, cuts, side="left")
-    hits = (above + at_least) / (2 * len(ranked))
-    area = float(np.trapezoid(hits, dx=fpr / 50))
-    least = fpr**2 / 2
-    return min(1.0, max(0.0, 0.5 * (1 + (area - least) / (fpr - least))))
+    if not len(healthy) or not len(faulty):
+        return 0.5
+    truth = np.repeat((0, 1), (len(healthy), len(faulty)))
+    return float(roc_auc_score(truth, np.concatenate((healthy, faulty)), max_fpr=fpr))
 
 
 def _result(
@@ -206,10 +202,8 @@ def _result(
     clusters: tuple[float, float],
     rules: ReplayRules,
 ) -> ReplayResult:
-    if not len(healthy) or not len(faulty):
-        healthy, faulty = np.zeros(1), np.zeros(1)
-    detection = float((faulty > 1).mean())
-    alarms = float((healthy > 1).mean())
+    detection = float((faulty > 1).mean()) if len(faulty) else 0.0
+    alarms = float((healthy > 1).mean()) if len(healthy) else 0.0
     auc = partial_auc(healthy, faulty, fpr=rules.fpr)
     return ReplayResult(
         objective=(auc + detection) / 2 - max(0.0, alarms - rules.far_cap),
@@ -225,7 +219,7 @@ def _result(
 
 
 def _thin(scores: Vector) -> tuple[float, ...]:
-    return tuple(scores[:: -(-len(scores) // 2000)].tolist())
+    return tuple(scores[:: max(1, -(-len(scores) // 2000))].tolist())
 
 
 def _cut(history: History, begin: float, end: float) -> History:

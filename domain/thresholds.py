@@ -8,7 +8,7 @@ import numpy as np
 from domain.detectors.contract import Detector, Vector
 from domain.readings import Matrix
 
-TAIL: Final = 6.0
+TAIL: Final = 3.0
 """A threshold lies at most so many upper spreads (median to 90 % quantile, of the logarithm) above
 the median: beyond it the training period held a failure, which must not become health."""
 

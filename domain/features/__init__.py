@@ -1,5 +1,5 @@
 """Features: what a detector sees of a machine.
 
-`kinds` names them, `operating` learns regimes and how sensors answer to them, `kernel` holds the
-recurrences over time, `front` puts them together.
+`kinds` names them, `operating` learns regimes and how sensors answer to them, `state`, `window`
+and `kernel` hold the recurrences over time, `front` turns readings into features, `learning` fits.
 """

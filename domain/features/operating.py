@@ -28,6 +28,7 @@ _HALF: Final = 5  # readings before and after a possible jump
 _JUMP: Final = 12.0  # a jump is that many healthy differences high
 _MIN_JUMPS: Final = 4
 _SAMPLE: Final = 1500
+_APART: Final = 2.5  # a cloud cut in two is 1.3 apart, a uniform stretch 1.7
 _AFTER: Final = 12  # groups of readings after a jump that are drawn more often: short regimes
 
 
@@ -53,15 +54,15 @@ def find_regimes(values: Sequence[Matrix], *, most: int, seed: int) -> tuple[Ope
         seed: Of the clustering.
 
     Returns:
-        Proposals with 1, 2, ... regimes; the first alone when no sensor jumps. Which is worth its
-        regimes is decided by what they explain.
+        Proposals, the one with a single regime first; it is alone when no sensor jumps or levels
+        do not fall into clear clusters. Which is worth its regimes is decided by what they explain.
     """
     sensors = values[0].shape[1]
     single = OperatingPoints(weights=np.zeros(sensors), centres=np.zeros((1, sensors)))
     steps = [_steps(one) for one in values]
-    jumping = sum(one.sum(axis=0) for one in steps) >= _MIN_JUMPS
+    jumping = _jumping(steps)
     rows = np.concatenate(values)
-    if most == 1 or not np.any(jumping) or len(rows) < _SAMPLE:
+    if most == 1 or not jumping.any() or len(rows) < _SAMPLE:
         return (single,)
     low, high = np.nanpercentile(rows, (1, 99), axis=0)
     weights = np.where(jumping & (high > low), 1 / np.where(high > low, high - low, 1.0), 0.0)
@@ -69,11 +70,11 @@ def find_regimes(values: Sequence[Matrix], *, most: int, seed: int) -> tuple[Ope
     sample = np.concatenate([_draw(rows, seed), _draw(rows[near], seed)])
     sample = sample[~np.isnan(sample[:, weights > 0]).any(axis=1)]
     scaled = np.nan_to_num(sample * weights)
-    found = [
-        OperatingPoints(weights=weights, centres=_centres(scaled, count, seed))
-        for count in range(2, most + 1)
-    ]
-    return (single, *found)
+    found = [_separate(scaled, count, seed) for count in range(2, most + 1)]
+    return (
+        single,
+        *(OperatingPoints(weights=weights, centres=one) for one in found if one is not None),
+    )
 
 
 def _draw(rows: Matrix, seed: int) -> Matrix:
@@ -99,6 +100,14 @@ def _steps(values: Matrix) -> Flags:
     return marked
 
 
+def _jumping(steps: Sequence[Flags]) -> Flags:
+    """Return which sensors jump again and again, and in most machines: others had a failure."""
+    begun = [np.diff(one, axis=0, prepend=False) & one for one in steps]
+    counts = np.array([one.sum(axis=0) for one in begun])
+    common: Flags = (counts.sum(axis=0) >= _MIN_JUMPS) & ((counts > 0).mean(axis=0) >= 0.5)
+    return common
+
+
 def _near(steps: Flags, values: Matrix) -> Flags:
     """Return which readings, shape (n,), lie within a while after any sensor's jump."""
     near = np.zeros(len(values), dtype=np.bool_)
@@ -114,10 +123,31 @@ def _spread(values: Matrix) -> Matrix:
     return spread
 
 
-def _centres(sample: Matrix, count: int, seed: int) -> Matrix:
-    found = KMeans(min(count, len(np.unique(sample, axis=0))), n_init=5, random_state=seed)
-    centres: Matrix = found.fit(sample).cluster_centers_.astype(np.float64)
-    return centres
+def _separate(sample: Matrix, count: int, seed: int) -> Matrix | None:
+    """Return so many centres, shape (count, S), if their clusters are apart.
+
+    Clusters that cut one cloud in two would let a sensor's own noise choose the regime, and with it
+    what is expected of the sensor.
+    """
+    if len(np.unique(sample, axis=0)) < count:
+        return None
+    found = KMeans(count, n_init=5, random_state=seed).fit(sample)
+    centres: Matrix = found.cluster_centers_.astype(np.float64)
+    members = [sample[found.labels_ == at] for at in range(count)]
+    apart = all(
+        _gap(members[one], members[other]) > _APART for one in range(count) for other in range(one)
+    )
+    return centres if apart else None
+
+
+def _gap(one: Matrix, other: Matrix) -> float:
+    """Return the distance of two clusters in deviations along the line between them."""
+    line = np.median(one, axis=0) - np.median(other, axis=0)
+    length = float(np.sqrt(line @ line))
+    if length == 0:
+        return 0.0
+    spread = sum(float(np.ptp(np.percentile(each @ line, (16, 84)))) for each in (one, other)) / 2
+    return length * length / max(spread, 1e-12)
 
 
 def fit_response(lagged: Sequence[Matrix], values: Sequence[Matrix]) -> Matrix:

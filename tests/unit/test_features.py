@@ -1,0 +1,195 @@
+"""Windows, baselines and regimes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.features.front import FeatureModel
+from domain.features.kinds import FEATURE_SETS, LEVEL, RANGE, SPREAD, TREND, is_gated
+from domain.features.learning import fit_features
+from domain.features.operating import find_regimes, fit_response
+from domain.features.window import SPREAD_FLOOR
+from domain.pipeline_spec import PipelineSpec
+from domain.readings import Matrix
+from tests.unit.learning_samples import PERIOD_S, healthy, history
+
+
+def plain_model(window: int, sensors: int = 2) -> FeatureModel:
+    """Return a model with all kinds whose distances are the values themselves."""
+    spec = PipelineSpec(features="window", window_s=window * PERIOD_S, regimes=1)
+    model = fit_features(spec, [healthy(0, sensors=sensors)], period_s=PERIOD_S, seed=0)
+    ones = np.ones(sensors)
+    plan = model.plan._replace(
+        response=np.zeros((sensors, 1)), unit=ones, scale=ones[None], gate=0 * ones - 1, leak=0.0
+    )
+    return FeatureModel(
+        plan=plan,
+        window_rows=window,
+        centre=model.centre,
+        spread=model.spread,
+        bases={"m": np.zeros(sensors)},
+    )
+
+
+def raw(model: FeatureModel, values: Matrix) -> Matrix:
+    """Return raw features, shape (n, kinds, sensors)."""
+    one = history("m", values)
+    rows = model.raw(model.new_memory("m"), one.instants_us, one.values)
+    return rows.features.reshape(len(values), -1, values.shape[1])
+
+
+@given(seed=st.integers(0, 1000), window=st.integers(3, 12))
+def test_window_features_are_those_of_the_last_rows(seed: int, window: int) -> None:
+    """The running sums give what numpy gives for each window."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(50, 3, size=(40, 2))
+    values[rng.random(values.shape) < 0.1] = np.nan
+
+    found = raw(plain_model(window), values)
+
+    for row in range(window, 40):
+        part = values[row - window + 1 : row + 1]
+        for sensor in range(2):
+            seen = ~np.isnan(part[:, sensor])
+            known, places = part[seen, sensor], np.flatnonzero(seen)
+            if len(known) < 3:
+                continue
+            features = found[row, :, sensor]
+            slope = np.polyfit(places, known, 1)[0]
+            assert features[LEVEL] == pytest.approx(known.mean())
+            assert features[SPREAD] == pytest.approx(np.log(known.std() + SPREAD_FLOOR))
+            assert features[TREND] == pytest.approx(slope * (window - 1), abs=1e-6)
+            assert features[RANGE] == pytest.approx(np.log(np.ptp(known) + SPREAD_FLOOR))
+
+
+def test_a_window_with_too_little_in_it_says_nothing() -> None:
+    """One value has a mean, but neither spread nor trend."""
+    features = raw(plain_model(5), np.array([[1.0, np.nan]]))[0]
+
+    assert features[LEVEL, 0] == 1.0
+    assert np.isnan(features[SPREAD:, 0]).all()
+    assert np.isnan(features[:, 1]).all()
+
+
+def test_healthy_features_are_standardised() -> None:
+    """Each is about zero with a deviation of about one, whatever the unit."""
+    histories = [healthy(seed, rows=1500) for seed in range(4)]
+    model = fit_features(PipelineSpec(), histories, period_s=PERIOD_S, seed=0)
+
+    pooled = np.concatenate(
+        [
+            model.transform(model.new_memory(one.machine), one.instants_us, one.values).features[
+                200:
+            ]
+            for one in histories
+        ]
+    )
+
+    assert np.abs(np.median(pooled, axis=0)).max() < 0.3
+    np.testing.assert_allclose(pooled.std(axis=0), 1, atol=0.4)
+
+
+def test_gated_sets_follow_slow_drift_and_level_sets_do_not() -> None:
+    """A drift that takes long is health to the one and news to the other."""
+    drifting = healthy(1, rows=4000)
+    drifting.values[1000:, 0] += np.linspace(0, 20, 3000)
+    last = {}
+    for name in ("level", "gated"):
+        spec = PipelineSpec(features=name, baseline_s=100)
+        model = fit_features(spec, [healthy(at) for at in range(3)], period_s=PERIOD_S, seed=0)
+        memory = model.new_memory("m1")
+        rows = model.transform(memory, drifting.instants_us, drifting.values)
+        last[name] = abs(rows.features[-1, 0])
+
+    assert last["gated"] < 4 < last["level"]
+
+
+def test_every_feature_set_knows_its_kinds_once() -> None:
+    """A set is a name for distinct kinds, and its name says whether it is gated."""
+    for name, kinds in FEATURE_SETS.items():
+        assert len(set(kinds)) == len(kinds) > 0
+        assert is_gated(name) == name.startswith("gated")
+
+
+def test_machines_without_jumps_have_one_regime() -> None:
+    """Noise and drift are not taken for regimes."""
+    values = [healthy(at).values for at in range(3)]
+    values[0][:, 0] += np.linspace(0, 50, 900)
+
+    assert len(find_regimes(values, most=4, seed=0)) == 1
+
+
+def test_regimes_are_found_by_the_sensors_that_jump() -> None:
+    """The jumping sensors alone weigh, and no cloud is cut in two to fill the allowance."""
+    values = [healthy(at, regimes=True).values for at in range(3)]
+
+    found = find_regimes(values, most=5, seed=0)
+
+    assert [len(points.centres) for points in found] == [1, 2]
+    assert (found[1].weights[:2] > 0).all()
+    assert (found[1].weights[2:] == 0).all()
+
+
+def test_a_failure_of_one_machine_is_no_regime() -> None:
+    """What jumps once, or in one machine of many, is not how the class runs."""
+    values = [healthy(at).values for at in range(4)]
+    values[0][600:640, 2] += 30.0
+    values[1][::100, 1] += 80.0
+
+    assert len(find_regimes(values, most=4, seed=0)) == 1
+
+
+def test_allowing_one_regime_looks_for_none() -> None:
+    """The search can be switched off."""
+    assert len(find_regimes([healthy(1, regimes=True).values] * 2, most=1, seed=0)) == 1
+
+
+def test_regimes_are_not_sought_in_little_history() -> None:
+    """A handful of rows is taken as one regime."""
+    assert len(find_regimes([healthy(1, rows=15, regimes=True).values], most=4, seed=0)) == 1
+
+
+def test_no_more_regimes_are_kept_than_explain_something() -> None:
+    """Two real regimes stay two, although four were allowed."""
+    histories = [healthy(at, regimes=True) for at in range(4)]
+
+    model = fit_features(PipelineSpec(regimes=4), histories, period_s=PERIOD_S, seed=0)
+
+    assert len(model.plan.centres) == 2
+
+
+def test_a_lag_behind_the_regime_is_expected() -> None:
+    """A sensor that follows the regime slowly is predicted on its way."""
+    rng = np.random.default_rng(0)
+    regime = (np.arange(4000) // 200) % 2
+    heat = np.empty(4000)
+    heat[0] = 0.0
+    for row in range(1, 4000):
+        heat[row] = heat[row - 1] + (60.0 * regime[row] - heat[row - 1]) / 40
+    values = np.stack([100.0 * regime, heat], axis=1) + rng.normal(size=(4000, 2))
+    one = history("m", values)
+    model = fit_features(PipelineSpec(), [one], period_s=PERIOD_S, seed=0)
+
+    rows = model.transform(model.new_memory("m"), one.instants_us, one.values)
+
+    error = rows.expected[2000:, 1] - heat[2000:]
+    assert np.sqrt(np.mean(error**2)) < 2.0
+
+
+def test_the_response_is_learnt_within_machines() -> None:
+    """Machines at different levels do not pass for regimes, and gaps in a sensor do not matter."""
+    rng = np.random.default_rng(0)
+    lagged, values = [], []
+    for level in (0.0, 50.0):
+        share = rng.random((500, 1))
+        past = np.concatenate([share, 1 - share], axis=1)
+        one = level + past @ np.array([[3.0, 1.0], [-1.0, 5.0]]).T
+        one[::5, 1] = np.nan
+        lagged.append(past)
+        values.append(one)
+
+    response = fit_response(lagged, values)
+
+    difference = response[:, 0] - response[:, 1]
+    np.testing.assert_allclose(difference, [2.0, -6.0], atol=0.05)

@@ -1,0 +1,150 @@
+"""From anomalous readings to incidents."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import BadInputError
+from domain.incidents import (
+    Change,
+    IncidentEvent,
+    IncidentRules,
+    IncidentTracker,
+    sensor_rows,
+)
+from domain.sensor_health import SensorFault
+
+RULES = IncidentRules(k=3, n=5, stay=0.8, quiet_s=10.0)
+
+
+def advance(
+    tracker: IncidentTracker, scores: list[float], *, start_s: int = 0
+) -> list[IncidentEvent]:
+    """Feed one score per second; sensor 1 of 3 bears two thirds of each."""
+    values = np.array(scores)
+    instants = (start_s + np.arange(len(scores))) * 1_000_000
+    return tracker.advance(instants, values, values[:, None] * np.array([1, 4, 1]) / 6)
+
+
+def test_k_of_n_anomalous_readings_open_an_incident() -> None:
+    """It began with the first of them, and names the sensor with the most evidence."""
+    events = advance(IncidentTracker(RULES), [0.1, 1.5, 0.2, 2.0, 3.0])
+
+    assert [event.change for event in events] == [Change.OPENED]
+    incident = events[0].incident
+    assert (incident.began_us, incident.opened_us) == (1_000_000, 4_000_000)
+    assert (incident.peak_score, incident.anomalies, incident.root) == (3.0, 3, 1)
+    assert incident.evidence == pytest.approx((6.5 / 6, 4 * 6.5 / 6, 6.5 / 6))
+
+
+def test_fewer_than_k_in_any_n_open_nothing() -> None:
+    """Single outliers are no incident, however many there are in all."""
+    tracker = IncidentTracker(RULES)
+
+    assert advance(tracker, [2.0, 2.0, 0.0, 0.0, 0.0] * 8) == []
+    assert tracker.incident is None
+
+
+def test_readings_that_are_not_ready_count_as_healthy() -> None:
+    """A window that still fills opens nothing."""
+    values = np.full(6, 5.0)
+
+    events = IncidentTracker(RULES).advance(
+        np.arange(6), values, values[:, None], np.zeros(6, dtype=np.bool_)
+    )
+
+    assert events == []
+
+
+def test_hysteresis_keeps_an_incident_open_below_the_threshold() -> None:
+    """Scores between `stay` and 1 hold it, but are no evidence."""
+    tracker = IncidentTracker(RULES)
+    opened = advance(tracker, [2.0, 2.0, 2.0])[0].incident
+
+    events = advance(tracker, [0.9] * 30, start_s=3)
+
+    assert [event.change for event in events] == [Change.UPDATED]
+    assert events[0].incident.last_seen_us == 32_000_000
+    assert events[0].incident.anomalies == 3
+    assert events[0].incident.evidence == opened.evidence
+
+
+def test_an_incident_closes_after_quiet_and_another_may_open() -> None:
+    """The end is the quiet period after the last reading that held it."""
+    tracker = IncidentTracker(RULES)
+
+    events = advance(tracker, [2.0] * 4 + [0.0] * 11 + [3.0] * 3)
+
+    assert [event.change for event in events] == [
+        Change.OPENED,
+        Change.UPDATED,
+        Change.CLOSED,
+        Change.OPENED,
+    ]
+    assert events[2].incident.closed_us == 13_000_000
+    assert events[3].incident.began_us == 15_000_000
+
+
+def test_a_silent_machine_closes_its_incident_too() -> None:
+    """Event time may pass without readings."""
+    tracker = IncidentTracker(RULES)
+    advance(tracker, [2.0] * 3)
+
+    assert tracker.quiet_until(11_000_000) == []
+    (event,) = tracker.quiet_until(12_000_000)
+    assert event.change is Change.CLOSED
+    assert tracker.incident is None
+    assert tracker.quiet_until(99_000_000) == []
+
+
+def test_a_restored_tracker_goes_on_from_the_open_incident() -> None:
+    """What was seen before the restart is not counted twice."""
+    before = IncidentTracker(RULES)
+    advance(before, [2.0] * 4)
+    after = IncidentTracker(RULES, before.incident)
+
+    assert advance(after, [2.0] * 4) == []
+    (event,) = advance(after, [4.0], start_s=4)
+    assert (event.change, event.incident.anomalies, event.incident.peak_score) == (
+        Change.UPDATED,
+        5,
+        4.0,
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"k": 0}, {"k": 11}, {"stay": 0.0}, {"stay": 1.1}, {"quiet_s": 0}]
+)
+def test_rules_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
+    """A wrong rule is named when it is made."""
+    with pytest.raises(BadInputError, match=next(iter(wrong))):
+        IncidentRules(**wrong)
+
+
+def test_sensor_faults_become_rows_for_a_tracker_of_their_own() -> None:
+    """Faulty sensors share the blame evenly."""
+    faults = np.array([[0, 0, 0], [0, SensorFault.STUCK, SensorFault.DROPOUT]], dtype=np.uint8)
+
+    scores, contributions = sensor_rows(faults)
+
+    assert scores.tolist() == [0.0, 2.0]
+    assert contributions.tolist() == [[0, 0, 0], [0, 1, 1]]
+
+
+@given(
+    scores=st.lists(st.sampled_from([0.0, 0.9, 1.0, 1.5, 4.0]), min_size=1, max_size=60),
+    cut=st.integers(0, 60),
+)
+def test_any_split_tells_the_same_story(scores: list[float], cut: int) -> None:
+    """Openings, closings and the last state do not depend on how rows arrive."""
+    whole, split = IncidentTracker(RULES), IncidentTracker(RULES)
+
+    told = advance(whole, scores)
+    parts = advance(split, scores[:cut]) + advance(split, scores[cut:], start_s=len(scores[:cut]))
+
+    def marks(events: list[IncidentEvent]) -> list[IncidentEvent]:
+        return [event for event in events if event.change is not Change.UPDATED]
+
+    assert marks(told) == marks(parts)
+    assert whole.incident == split.incident
