@@ -20,7 +20,7 @@ from tuning import data
 from tuning.drift import Reference, overall, stability_index
 from tuning.retraining import TrainingState, Verdict, is_due
 from tuning.settings import TuningSettings
-from tuning.sweep import run_sweep, selection
+from tuning.sweep import run_sweep
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class RetrainerActor:
             if trained is None
             # In the time of the readings: a history brought in late is new as well.
             else count_between(on, names, max(start_us, trained.params["to_us"] + 1), end_us),
-            since_training_s=trained and time.time() - trained.at.timestamp(),
+            since_training_s=None if trained is None else time.time() - trained.at.timestamp(),
             since_attempt_s=attempts.since_end_s,
             attempts_today=attempts.today,
             drift=None if version is None else self._drift(on, kind, names, version),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
+import optuna
 import ray
 from optuna.samplers import TPESampler
 from ray import tune
@@ -134,6 +135,10 @@ class _Listener(tune.Callback):
     def __init__(self, told: Callable[[TrialRecord], None]) -> None:
         self._told = told
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune writes its callbacks down for a restore that never happens here.
+        return {}
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002 - Tune's signature
         self._told(_record(trial.config, trial.last_result["outcome"]))
 
@@ -241,6 +246,7 @@ def _record(config: dict[str, Any], outcome: Outcome) -> TrialRecord:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Tune from writing files and from telling our users that it did not."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     log = logging.getLogger("ray.tune")
     level = log.level
     log.setLevel(logging.CRITICAL)
