@@ -1,0 +1,80 @@
+"""The gate: what a challenger must show, and what it says when it does not."""
+
+from math import nan
+
+import pytest
+
+from tuning.promotion import Gate, Replayed, decide
+
+GATE = Gate(max_false_alarm_rate=0.3, min_detection=0.2, min_gain=0.01, noise_factor=2.0)
+
+
+def model(name: str, *objectives: float, detection: float = 0.8, far: float = 0.02) -> Replayed:
+    """Return a model's replays."""
+    return Replayed(name=name, objectives=objectives, detection=detection, false_alarm_rate=far)
+
+
+def test_the_first_model_that_works_is_promoted() -> None:
+    """Without a champion nothing can be compared; the absolute bounds still hold."""
+    decision = decide(model("v1", 0.6), None, GATE)
+
+    assert decision.promote
+    assert "first model" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("flawed", "words"),
+    [
+        (model("v2", 0.9, far=0.31), "v2 alarms on 31.0% of healthy readings, 30% are allowed"),
+        (model("v2", 0.9, far=nan), "v2 alarms on"),
+        (model("v2", 0.9, detection=0.1), "v2 detects 10% of the injected faults"),
+        (model("v2", 0.9, detection=nan), "v2 detects"),
+        (model("v2", nan, 0.5), "v2 has no finite objective"),
+        (model("v2"), "v2 has no finite objective"),
+    ],
+)
+def test_a_flawed_challenger_is_refused_even_without_a_champion(
+    flawed: Replayed, words: str
+) -> None:
+    """No model is better than one that cries wolf or sleeps."""
+    decision = decide(flawed, None, GATE)
+
+    assert not decision.promote
+    assert words in decision.reason
+
+
+def test_a_gain_beyond_noise_is_promoted() -> None:
+    """Every replay improved by about the same: the paired gain is clear."""
+    decision = decide(model("v2", 0.70, 0.65, 0.75), model("v1", 0.65, 0.61, 0.70), GATE)
+
+    assert decision.promote
+    assert "+0.047" in decision.reason
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [(0.655, 0.612, 0.702), (0.90, 0.55, 0.60), (0.65, 0.61, 0.70), (0.5, 0.5, 0.5)],
+    ids=["too small", "too noisy", "equal", "worse"],
+)
+def test_a_gain_within_noise_is_refused(objectives: tuple[float, ...]) -> None:
+    """A champion is not replaced by chance: each swap costs trust."""
+    decision = decide(model("v2", *objectives), model("v1", 0.65, 0.61, 0.70), GATE)
+
+    assert not decision.promote
+    assert "is needed" in decision.reason
+
+
+def test_a_champion_that_decayed_gives_way_to_a_sound_challenger() -> None:
+    """A champion that alarms all the time on fresh healthy data has lost its claim."""
+    decision = decide(model("v2", 0.5), model("v1", 0.6, far=0.7), GATE)
+
+    assert decision.promote
+    assert "no longer holds: v1 alarms on 70.0%" in decision.reason
+
+
+def test_why_there_is_no_champion_to_compare_with_is_told() -> None:
+    """A champion of other sensors cannot be replayed; the reason says so."""
+    decision = decide(model("v2", 0.5), None, GATE, no_champion="the champion knows other sensors")
+
+    assert decision.promote
+    assert decision.reason.startswith("the champion knows other sensors")
