@@ -114,9 +114,9 @@ class DemoPlan:
             seed=self.seed,
         )
 
-    def injections(self, live_us: int) -> tuple[Injection, ...]:
-        """Return the failures: a machine per mode, one onset every 20 s from the second minute."""
-        first_us = live_us + 2 * _MINUTE_US
+    def injections(self, from_us: int) -> tuple[Injection, ...]:
+        """Return the failures: a machine per mode, one onset every 20 s from two minutes on."""
+        first_us = from_us // _S * _S + 2 * _MINUTE_US
         return tuple(
             Injection(machine=name, mode=mode, onset_us=first_us + at * 20 * _S)
             for at, (name, mode) in enumerate(zip(self.names, MODES, strict=False))

@@ -68,6 +68,7 @@ class _Demo:
         platform, plan = self._platform, self._plan
         platform.serve(wait=False)
         platform.start_consumers(1)
+        platform.begin_mlflow()
         self._bring_history()
         trials, champion, objective = self._sweep()
         platform.start_scorer()
@@ -148,7 +149,7 @@ class _Demo:
             within_s=_STORE_WITHIN_S,
             what="the fleet is not live",
         )
-        self._injections = plan.injections(self._live_us)
+        self._injections = plan.injections(_get(producer.state.remote()).sent_us)
         for each in self._injections:
             _get(
                 producer.inject.remote(
