@@ -5,6 +5,7 @@ sweep has many at once. Whatever MLflow, its server or its database say is trans
 """
 
 import tempfile
+import logging
 import time
 import urllib.error
 import urllib.request
@@ -166,9 +167,13 @@ def _client(uri: str) -> Any:
     from mlflow.environment_variables import (
         MLFLOW_HTTP_REQUEST_MAX_RETRIES,
         MLFLOW_HTTP_REQUEST_TIMEOUT,
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
     )
     from mlflow.tracking import MlflowClient
 
+    # Our output is ours: `--json` promises that its last line is the only one.
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)  # type: ignore[no-untyped-call]  # MLflow's
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     # Its own patience is several minutes per request; a sweep must not hang on a dead server.
     MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(2)  # type: ignore[no-untyped-call]  # MLflow's
     MLFLOW_HTTP_REQUEST_TIMEOUT.set(30)  # type: ignore[no-untyped-call]  # MLflow's
