@@ -15,8 +15,8 @@ from domain.features.kinds import FEATURE_SETS
 class PipelineSpec:
     """Everything that decides a pipeline but its data and its seed.
 
-    The defaults were chosen on the simulated fleet and on SKAB's development runs by the
-    label-free protocol of `benchmarks/detection.py`.
+    The defaults were chosen on simulated pumps; `benchmarks/detection.py` scores them on real
+    machines that had no part in that.
 
     Attributes:
         features: Name in `FEATURE_SETS`.
