@@ -4,8 +4,8 @@ Clients with explicit run ids only: the fluent API and autologging keep a run pe
 sweep has many at once. Whatever MLflow, its server or its database say is translated here.
 """
 
-import tempfile
 import logging
+import tempfile
 import time
 import urllib.error
 import urllib.request
