@@ -15,7 +15,7 @@ from domain.readings import History, Matrix
 from domain.sensor_health import SensorWatch
 from domain.thresholds import out_of_fold, threshold_of, trimmed
 
-MAX_FIT_ROWS: Final = 6000
+MAX_FIT_ROWS: Final = 4000
 """Rows that a detector is fitted to, evenly drawn: windows overlap, more say nothing new."""
 
 MIN_ROWS: Final = 50

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.special import logsumexp, softmax
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
@@ -45,9 +44,11 @@ class Ellipsoids:
             nearest: Vector = np.sqrt(squares.min(axis=1))
             return nearest
         # -2 log of the mixture's density, relative to the largest it could be.
-        most = logsumexp(-self.penalties / 2)
-        total: Vector = 2 * (most - logsumexp(-squares / 2, axis=1))
-        return np.sqrt(np.maximum(total, 0.0))
+        nearest, least = squares.min(axis=1), self.penalties.min()
+        total = nearest - 2 * np.log(np.exp((nearest[:, None] - squares) / 2).sum(axis=1))
+        most = least - 2 * np.log(np.exp((least - self.penalties) / 2).sum())
+        distance: Vector = np.sqrt(np.maximum(total - most, 0.0))
+        return distance
 
     def attribute(self, features: Matrix) -> Matrix:
         """Return the squared whitened entries, weighed by each component's responsibility."""
@@ -88,8 +89,8 @@ class Ellipsoids:
     def _weights(self, features: Matrix) -> Matrix:
         squares = self._squares(features)
         if self.soft:
-            weights: Matrix = softmax(-squares / 2, axis=1)
-            return weights
+            weights: Matrix = np.exp((squares.min(axis=1, keepdims=True) - squares) / 2)
+            return weights / weights.sum(axis=1, keepdims=True)
         return np.eye(len(self.centres))[squares.argmin(axis=1)]
 
 

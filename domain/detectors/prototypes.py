@@ -13,7 +13,7 @@ from domain.readings import Matrix
 MAX_PROTOTYPES = 128
 """Core points are thinned to so many: a score must cost microseconds."""
 
-_SAMPLE = 2000  # rows that the density-based methods see: they are quadratic
+_SAMPLE = 1200  # rows that the density-based methods see: they are quadratic
 _NEIGHBOURS = 10
 
 
