@@ -79,28 +79,31 @@ def try_drawn(drawn: dict[str, Any], part: Dataset, seed: int, *, keep: bool) ->
 class Ladder(Searcher):
     """Asks Optuna for configurations, then gives the best of them a second trial on more data.
 
-    Successive halving in two rungs. Who reaches the second is decided when all of the first have
-    ended, so that the order in which they end does not matter.
+    Successive halving in two rungs. While the last trials of the first rung are under way, only a
+    configuration that will be among the finalists however they end is given out, so that neither
+    actors idle nor the finalists hang on the order in which trials end.
     """
 
-    def __init__(self, inner: OptunaSearch, trials: int, finalists: int) -> None:
+    def __init__(self, inner: Searcher, trials: int, finalists: int) -> None:
         super().__init__(metric="objective", mode="max")
         self._inner, self._trials, self._finalists = inner, trials, finalists
         self._drawn: dict[str, dict[str, Any]] = {}
         self._objectives: dict[str, float] = {}
-        self._second: list[dict[str, Any]] | None = None
+        self._second: list[str] = []
         self._asked = 0
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next configuration; None while the first rung is not decided."""
+        """Return the next configuration; None while it is not decided."""
         if len(self._drawn) < self._trials:
             self._drawn[trial_id] = self._inner.suggest(trial_id) or {}
             return self._config("screen", self._drawn[trial_id])
-        if len(self._objectives) < self._trials:
+        under_way = self._trials - len(self._objectives)
+        if len(self._second) == self._finalists or not (left := self._ranked()):
+            return None if under_way else Searcher.FINISHED
+        if len(self._second) + 1 + under_way > self._finalists:
             return None
-        if self._second is None:
-            self._second = self._best()
-        return self._config("confirm", self._second.pop(0)) if self._second else Searcher.FINISHED
+        self._second.append(left[0])
+        return self._config("confirm", self._drawn[left[0]])
 
     def on_trial_complete(
         self,
@@ -123,10 +126,14 @@ class Ladder(Searcher):
         self._asked += 1
         return {"number": self._asked - 1, "stage": stage, "spec": drawn}
 
-    def _best(self) -> list[dict[str, Any]]:
-        worked = {one: value for one, value in self._objectives.items() if value > FAILED}
-        ranked = sorted(worked, key=lambda one: worked[one], reverse=True)
-        return [self._drawn[one] for one in ranked[: self._finalists]]
+    def _ranked(self) -> list[str]:
+        """Return trials that worked and have no second one yet, the best first."""
+        worked = [
+            one
+            for one in self._drawn
+            if self._objectives.get(one, FAILED) > FAILED and one not in self._second
+        ]
+        return sorted(worked, key=lambda one: self._objectives[one], reverse=True)
 
 
 class _Listener(tune.Callback):
