@@ -1,11 +1,14 @@
 """One conformance suite that every detector passes, and each against its estimator."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.mixture import GaussianMixture
 
-from domain.detectors import DETECTORS, Detector
+from domain.detectors import DETECTORS, Detector, prototypes
 from domain.detectors.ellipsoids import FLOOR
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import Matrix
@@ -166,3 +169,18 @@ def test_density_methods_see_a_sample_of_long_histories() -> None:
     for name in ("dbscan", "hdbscan"):
         detector = DETECTORS[name].fit(rows, PipelineSpec(), seed=0)
         assert np.quantile(detector.score(rows), 0.5) < 2
+
+
+def test_the_guide_s_detector_is_one() -> None:
+    """What `docs/development.md` shows fits, scores and survives its arrays."""
+    guide = (Path(__file__).parents[2] / "docs" / "development.md").read_text()
+    shown = re.search(r"<!-- example: detector -->\n```python\n(.*?)```", guide, re.DOTALL)
+    assert shown
+    room = vars(prototypes) | {"MiniBatchKMeans": MiniBatchKMeans}
+    exec(shown[1], room)
+
+    detector = room["fit_minibatch"](cloud(), PipelineSpec(clusters=2), seed=0)
+
+    assert detector.score(cloud(5) + 12.0).min() > detector.score(cloud(5)).max()
+    restored = prototypes.Prototypes.from_arrays(detector.to_arrays())
+    np.testing.assert_array_equal(restored.score(cloud(1)), detector.score(cloud(1)))
