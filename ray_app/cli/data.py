@@ -1,127 +1,24 @@
-"""`millwright simulate`, `replay`, `ingest`, `machines`: readings in, and who sends them."""
+"""`millwright replay`, `ingest`, `machines`: readings in, and who sends them."""
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from domain.errors import BadInputError
 from ray_app.cli import context
 from ray_app.cli.output import DryRun, Json, json_line, line, progress, rows
-
-if TYPE_CHECKING:
-    from ray_app.producer_plan import ProducerPlan
-
-_REPORT_EVERY_S = 2.0
+from ray_app.cli.signals import stopped_by_signals
 
 
 def mount(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(simulate)
     app.command()(replay)
     app.command()(ingest)
     app.command()(machines)
-
-
-def simulate(
-    machines: Annotated[
-        int | None, typer.Option(min=1, help="How many; NUM_MACHINES by default.")
-    ] = None,
-    sensors: Annotated[
-        int | None, typer.Option(min=1, help="Per machine; NUM_SENSORS by default.")
-    ] = None,
-    interval_ms: Annotated[
-        int | None, typer.Option(min=1, help="SIMULATION_INTERVAL_MS by default.")
-    ] = None,
-    machine_class: Annotated[
-        str, typer.Option("--class", help="A shipped class or the path of a class file.")
-    ] = "pump",
-    history_hours: Annotated[
-        float, typer.Option(min=0, help="Healthy past to send first, as fast as it goes.")
-    ] = 1.0,
-    speed: Annotated[
-        float, typer.Option(min=0.001, help="Seconds of event time per second once live.")
-    ] = 1.0,
-    failures: Annotated[
-        float, typer.Option(min=0, help="Random failures per machine and hour.")
-    ] = 0.5,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Decides everything; SIMULATION_SEED by default.")
-    ] = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Let simulated machines send readings until Ctrl-C."""
-    from ray_app.producer_plan import ProducerPlan
-
-    found = context.settings(
-        num_machines=machines,
-        num_sensors=sensors,
-        simulation_interval_ms=interval_ms,
-        simulation_seed=seed,
-    )
-    live_us = time.time_ns() // 1000
-    name = Path(machine_class).stem
-    plan = ProducerPlan(
-        machines=tuple(f"{name}-{at:02}" for at in range(1, found.env.num_machines + 1)),
-        start_us=live_us - round(history_hours * 3600e6),
-        live_us=live_us,
-        machine_class=machine_class,
-        num_sensors=found.env.num_sensors,
-        period_s=found.env.simulation_interval_ms / 1000,
-        speed=speed,
-        seed=found.env.simulation_seed,
-        failures_per_machine_hour=failures,
-    )
-    if dry_run:
-        line(
-            f"would let {len(plan.machines)} machines of class {name} with {plan.num_sensors} "
-            f"sensors send a reading every {plan.period_s:g} s"
-        )
-        return
-    _produce(found, plan)
-
-
-def _produce(found: Any, plan: "ProducerPlan") -> None:
-    """Run a producer: as an actor of the running platform, or in this process without one."""
-    from ray_app.embedded import state
-
-    kafka, storage = context.required_kafka(found), context.required_storage(found)
-    running = state.read(found.home)
-    worker = f"simulate-{time.time_ns() // 1_000_000}"
-    if running is None or not running.ray:
-        from ray_app.producer_actor import ProducerActor
-
-        producer = ProducerActor(kafka, storage, plan, worker)
-        with _stopped_by_signals(producer.stop):
-            line(f"sent {producer.run():,} readings")
-        return
-    from ray_app import cluster
-
-    with cluster.joined(found.home, running.ray):
-        actor = cluster.as_actor(_producer_class(), kafka, storage, plan, worker, name=worker)
-        _follow(actor)
-
-
-def _producer_class() -> type:
-    from ray_app.producer_actor import ProducerActor
-
-    return ProducerActor
-
-
-def _follow(actor: Any) -> None:
-    """Tell an actor's progress until it ends or the user ends it."""
-    import ray
-
-    run = actor.run.remote()
-    with _stopped_by_signals(lambda: ray.get(actor.stop.remote())):
-        while not ray.wait([run], timeout=_REPORT_EVERY_S)[0]:
-            progress(f"sent {ray.get(actor.state.remote()).delivered:,} readings")
-        line(f"sent {ray.get(run):,} readings")
-    ray.kill(actor)
 
 
 def replay(
@@ -227,7 +124,7 @@ def ingest(
         progress(f"{kafka.topic}[{gone.partition}]: went on behind {gone.lost:,} lost messages")
     ingestion = Ingestion(kafka, storage, worker=worker)
     progress(f"storing {kafka.topic} as {worker}; Ctrl-C ends it in good order")
-    with _stopped_by_signals(ingestion.stop):
+    with stopped_by_signals(ingestion.stop):
         totals = ingestion.run()
     line(
         f"stored {totals.stored:,} readings, {totals.duplicates:,} duplicates, "
@@ -285,18 +182,3 @@ def _counted(what: str) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda count: bar.advance(task, count)
-
-
-@contextmanager
-def _stopped_by_signals(stop: Any) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the work in good order."""
-
-    def ask(_number: int, _frame: object) -> None:
-        stop()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

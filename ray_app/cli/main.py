@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from domain.errors import PlatformError
-from ray_app.cli import data, key, model, platform, quarantine, score, sweep
+from ray_app.cli import data, key, model, platform, quarantine, score, simulate, sweep
 
 app = typer.Typer(
     name="millwright",
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 platform.mount(app)
+simulate.mount(app)
 data.mount(app)
 score.mount(app)
 app.add_typer(sweep.app, name="sweep")
