@@ -50,9 +50,11 @@ def up(
     with running(settings, say=progress) as platform:
         platform.serve(wait=False)
         platform.start_consumers(settings.env.millwright_consumers)
+        platform.wait_for_api()
+        # Not before: their start takes CPU that the API needs to come up.
+        platform.begin_mlflow()
         platform.start_scorer()
         platform.start_retrainer()
-        platform.wait_for_api()
         line(f"console and API   {platform.api}")
         line(f"Ray dashboard     {platform.dashboard}")
         line(f"MLflow            {platform.tracking_uri}")
