@@ -10,7 +10,7 @@ import yaml
 from domain.errors import ServiceUnavailableError
 
 CONFIG = Path(__file__).parents[1] / "serve_config.yaml"
-_READY_WITHIN_S = 180.0
+_READY_WITHIN_S = 300.0
 _POLL_S = 0.4
 """Each look costs the dashboard some milliseconds that the replicas need to come up."""
 
