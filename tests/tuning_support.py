@@ -17,11 +17,11 @@ FAN = MachineClass(name="fan", sensors=tuple(Sensor(name=name) for name in SENSO
 
 
 def values(machine: int, rows: int, seed: int = 0) -> Matrix:
-    """Return healthy values: two regimes, correlated sensors, an own level per machine."""
+    """Return healthy values: sensors that follow a slowly changing load, a level per machine."""
     rng = np.random.default_rng([seed, machine])
-    load = np.repeat(rng.random(-(-rows // 60)) < 0.5, 60)[:rows].astype(float)
+    load = np.sin(np.arange(rows) / 15 + rng.uniform(0, 6))
     level = rng.normal(0, 0.3, len(SENSORS))
-    gain = np.array([0.5, 2.0, 5.0, 1.0, 0.2])
+    gain = np.array([0.1, 0.4, 1.0, 0.2, 0.05])
     drawn: Matrix = level + load[:, None] * gain + rng.normal(0, 0.2, (rows, len(SENSORS)))
     return drawn
 

@@ -222,13 +222,20 @@ class _Sweep:
             failure = record.outcome.failure
             self._metrics.add(SWEEP_TRIALS, outcome="failed" if failure else "finished")
             log.trial(record)
-            with session(self._storage) as on:
-                sweeps.progress(on, self._sweep, self._ended, log.parent)
+            self._show(log)
             what = f"{record.spec.features}, {record.spec.detector}" if record.spec else "nothing"
             did = failure or f"objective {record.outcome.objective:.3f}"
             self._say(f"trial {record.number} ({record.stage}: {what}): {did}")
 
         return search(dataset, self._settings, told)
+
+    def _show(self, log: RunLog) -> None:
+        """Bring the count of trials up to date; a moment without Postgres costs only that."""
+        try:
+            with session(self._storage) as on:
+                sweeps.progress(on, self._sweep, self._ended, log.parent)
+        except PlatformError as error:
+            _log.warning("the state of sweep %s is behind: %s", self._sweep, error)
 
     def _judge(self, dataset: Dataset, trials: list[TrialRecord], log: RunLog) -> SweepOutcome:
         from tuning import publish
