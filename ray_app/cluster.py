@@ -134,11 +134,16 @@ def _init(**options: Any) -> None:
 
 
 def use_token(home: Path) -> Path:
-    """Make this process, and all it starts, speak to Ray with the home's token."""
+    """Make this process, and all it starts, speak to Ray with a token; return its file.
+
+    It is the one the environment names, or the home's own, made where there is none. Ray reads mode
+    and token once per process, at its import: who starts two clusters must name one file for both.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    path = home / "ray.token"
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
+    path = Path(named) if named and Path(named).is_file() else home / "ray.token"
     if not path.is_file():
-        partial = home / f".ray.token.{os.getpid()}"
+        partial = path.with_name(f".ray.token.{os.getpid()}")
         partial.touch(mode=0o600)
         partial.write_text(secrets.token_hex(32))
         partial.replace(path)

@@ -4,6 +4,8 @@ Nothing is started before a test asks for it. Everything lives in a folder with 
 Unix socket's path must stay under 100 bytes, and ends with the run, however that ends.
 """
 
+import os
+import secrets
 import shutil
 import tempfile
 import uuid
@@ -17,8 +19,20 @@ from ray_app.embedded import postgres as postgres_service
 from ray_app.embedded.supervisor import Supervisor
 from storage.settings import StorageSettings
 
+# Ray reads mode and token once, when it is imported: before the first test module is collected, and
+# one token for every cluster of this process.
+_TOKEN = Path(tempfile.gettempdir()) / f"mw-ray-{os.getpid()}.token"
+_TOKEN.touch(mode=0o600)
+_TOKEN.write_text(secrets.token_hex(32))
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(_TOKEN)}
+
 _USER = "sensor_user"
 _TEMPLATE = "migrated"
+
+
+def pytest_unconfigure() -> None:
+    """Leave no token behind."""
+    _TOKEN.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
