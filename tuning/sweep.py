@@ -44,7 +44,7 @@ class SweepOutcome:
     Attributes:
         sweep: Its id.
         machine_class: What was swept.
-        trials: Configurations tried.
+        trials: Trials that ended, the finalists' second ones included.
         failed: How many of them could not be judged.
         version: Of the model it made.
         promoted: It is the champion now.
