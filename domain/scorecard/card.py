@@ -1,15 +1,14 @@
 """The scorecard itself: every run under every seed, with spread, beside the baselines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from domain.scorecard.baselines import BASELINES, judge_baseline
-from domain.scorecard.lives import risk_figures
 from domain.scorecard.protocol import judge
-from domain.scorecard.runs import Fleet, Run
+from domain.scorecard.runs import Run
 from domain.scorecard.tally import Figures, Tally, figures
 
 RISK_FIGURES: Final = ("auc", "brier", "calibration_error", "rmse", "coverage")
@@ -66,16 +65,18 @@ def runs_card(scored: Sequence[RunScores]) -> Card:
     }
 
 
-def fleet_card(fleets: Sequence[Fleet], *, seeds: int) -> Card:
-    """Return risk figures: of each file by cross-validation, and their mean over files."""
-    per_file: list[list[Figures]] = [
-        [dict(risk_figures(fleet, seed=seed)) for seed in range(seeds)] for fleet in fleets
-    ]
-    per_seed = [_mean([one[seed] for one in per_file]) for seed in range(seeds)]
+def fleet_card(per_file: Mapping[str, Sequence[Mapping[str, float]]]) -> Card:
+    """Return risk figures: of each file, and their mean over files.
+
+    Args:
+        per_file: Name of a file → what `risk_figures` gave for it under each seed.
+    """
+    each = {name: [dict[str, Any](one) for one in found] for name, found in per_file.items()}
+    per_seed = [_mean(one) for one in zip(*each.values(), strict=True)]
     return {
         **_mean(per_seed),
         "spread": _spread(per_seed, {}),
-        "per_file": {fleet.name: _mean(one) for fleet, one in zip(fleets, per_file, strict=True)},
+        "per_file": {name: _mean(found) for name, found in each.items()},
         "baselines": {},
     }
 

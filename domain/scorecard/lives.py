@@ -4,7 +4,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
+from domain.errors import BadInputError
 from domain.risk import RiskModel
 from domain.scorecard.points import roc_auc
 from domain.scorecard.runs import Fleet
@@ -12,6 +14,9 @@ from domain.scorecard.runs import Fleet
 HORIZON: Final = 30
 CAP: Final = 125
 """Customary on C-MAPSS: failure within 30 cycles, remaining life told apart up to 125."""
+
+LEAST_LIVES: Final = 13
+"""Every fold leaves ten to learn from."""
 
 _FOLDS: Final = 5
 _BINS: Final = 10
@@ -23,7 +28,7 @@ def risk_figures(fleet: Fleet, *, seed: int) -> dict[str, float]:
     """Return figures over all steps of all machines, each forecast by a model without it.
 
     Args:
-        fleet: At least 13 lives, so that every fold leaves ten to learn from.
+        fleet: At least `LEAST_LIVES`.
         seed: Decides which machines are held out together.
 
     Returns:
@@ -31,13 +36,19 @@ def risk_figures(fleet: Fleet, *, seed: int) -> dict[str, float]:
         `rmse` of the remaining life up to `CAP`, `coverage` of its 90 % interval.
 
     Raises:
-        ValueError: There are too few lives.
+        BadInputError: There are too few lives.
     """
+    if len(fleet.lives) < LEAST_LIVES:
+        raise BadInputError(
+            f"{len(fleet.lives)} lives; cross-validation needs at least {LEAST_LIVES}", fleet.name
+        )
     fold = np.random.default_rng(seed).permutation(len(fleet.lives)) % _FOLDS
     told: list[Column] = []
     for number in range(_FOLDS):
         taught = [life for life, at in zip(fleet.lives, fold, strict=True) if at != number]
-        model = RiskModel.fit(taught, horizon=HORIZON, cap=CAP, seed=seed)
+        # One thread: seeds and files run beside each other, and spinning pools slow all of them.
+        with threadpool_limits(1):
+            model = RiskModel.fit(taught, horizon=HORIZON, cap=CAP, seed=seed)
         for at in np.flatnonzero(fold == number):
             values = fleet.lives[at].values
             forecast = model.forecast(values)
