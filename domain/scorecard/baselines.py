@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest
+from threadpoolctl import threadpool_limits
 
 from domain.readings import Matrix
 from domain.scorecard.points import Numbers
@@ -61,7 +62,9 @@ def judge_baseline(name: str, run: Run, *, seed: int) -> Verdicts:
     train, test = filled[: run.train_rows], filled[run.train_rows :]
     centre, spread = train.mean(axis=0), train.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    score = BASELINES[name]((train - centre) / spread, (test - centre) / spread, seed)
+    # One thread: pools of spinning threads are slower than none on cores that others use too.
+    with threadpool_limits(1):
+        score = BASELINES[name]((train - centre) / spread, (test - centre) / spread, seed)
     return verdicts(score, run.test.instants_us, run.period_s)
 
 
