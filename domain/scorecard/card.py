@@ -1,6 +1,6 @@
 """The scorecard itself: every run under every seed, with spread, beside the baselines."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,18 +79,6 @@ def fleet_card(per_file: Mapping[str, Sequence[Mapping[str, float]]]) -> Card:
         "per_file": {name: _mean(found) for name, found in each.items()},
         "baselines": {},
     }
-
-
-def merged(cards: Iterable[Card]) -> Card:
-    """Join the card of runs and the card of lives: each has figures that the other has not."""
-    out: Card = {}
-    for card in cards:
-        for name, value in card.items():
-            if isinstance(value, dict):
-                out[name] = {**out.get(name, {}), **value}
-            elif out.get(name) is None:
-                out[name] = value
-    return out
 
 
 def over_runs(tallies: Sequence[Tally]) -> dict[str, tuple[float, float]]:

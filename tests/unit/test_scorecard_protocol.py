@@ -10,7 +10,7 @@ from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.risk import Life
 from domain.scorecard.baselines import BASELINES, judge_baseline
-from domain.scorecard.card import merged, over_runs, runs_card, score_run
+from domain.scorecard.card import fleet_card, over_runs, runs_card, score_run
 from domain.scorecard.lives import calibration_error, risk_figures
 from domain.scorecard.protocol import Verdicts, at_period, choose, judge, score_rest
 from domain.scorecard.runs import Fleet, Format, Run
@@ -165,11 +165,13 @@ def test_intervals_need_more_than_one_run() -> None:
     assert over_runs([Tally.of(run, _told(run, [150]))]) == {}
 
 
-def test_cards_are_joined_where_each_is_silent() -> None:
-    """Risk figures fill what runs leave open."""
-    joined = merged([{"f1": 0.5, "auc": None, "spread": {"f1": 1}}, {"auc": 0.9, "spread": {}}])
+def test_fleets_are_averaged_over_files_and_spread_over_seeds() -> None:
+    """Two files under two seeds."""
+    card = fleet_card({"a": [{"auc": 0.5}, {"auc": 0.7}], "b": [{"auc": 0.9}, {"auc": 0.9}]})
 
-    assert joined == {"f1": 0.5, "auc": 0.9, "spread": {"f1": 1}}
+    assert card["auc"] == pytest.approx(0.75)
+    assert card["spread"]["auc"]["sd_over_seeds"] == pytest.approx(0.05)
+    assert card["per_file"]["a"]["auc"] == pytest.approx(0.6)
 
 
 def test_calibration_error_is_the_mean_gap_between_told_and_true() -> None:
