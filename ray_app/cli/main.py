@@ -14,7 +14,17 @@ from collections.abc import Sequence
 import typer
 
 from domain.errors import PlatformError
-from ray_app.cli import data, key, model, platform, quarantine, score, simulate, sweep
+from ray_app.cli import (
+    data,
+    key,
+    model,
+    platform,
+    quarantine,
+    score,
+    scorecard,
+    simulate,
+    sweep,
+)
 
 app = typer.Typer(
     name="millwright",
@@ -29,6 +39,7 @@ platform.mount(app)
 simulate.mount(app)
 data.mount(app)
 score.mount(app)
+scorecard.mount(app)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(model.app, name="model")
 app.add_typer(quarantine.app, name="quarantine")

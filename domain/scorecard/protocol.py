@@ -1,0 +1,136 @@
+"""How a run is scored: as the stream would have, reading by reading, and without its labels.
+
+1. The pipeline learns from the run's first rows; nobody looks at their labels, nor at any other.
+2. The rest is scored in windows as they would arrive; a verdict uses no later reading.
+3. The threshold is the pipeline's own, found on the rows it learnt from; nothing is chosen by what
+   it scores here. Times in the specification count readings of `REFERENCE_PERIOD_S`, so that data
+   of another rate is treated alike without being looked at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.incidents import Change, IncidentRules, IncidentTracker
+from domain.pipeline import Pipeline
+from domain.pipeline_spec import PipelineSpec
+from domain.readings import Instants, Matrix
+from domain.replay import evaluate
+from domain.scorecard.points import Flags, Numbers
+from domain.scorecard.runs import Run
+
+REFERENCE_PERIOD_S: Final = 1.0
+"""The defaults of specification and incident rules are meant for machines read once a second."""
+
+CHUNK_ROWS: Final = 60
+"""Readings that arrive together; any other number gives the same verdicts."""
+
+CANDIDATES: Final = (
+    PipelineSpec(),
+    PipelineSpec(detector="gmm"),
+    PipelineSpec(detector="mahalanobis"),
+    PipelineSpec(detector="kmeans", clusters=8),
+    PipelineSpec(features="gated-trend"),
+    PipelineSpec(features="gated-spread"),
+)
+"""What replay chooses from: one of each family and feature set, at the defaults otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Verdicts:
+    """What was told of the scored part of a run.
+
+    Attributes:
+        score: Shape (n,), >= 0; larger is more anomalous.
+        told: Shape (n,), anomalous by the method's own threshold.
+        opened: Rows at which an incident was opened, ascending.
+        contributions: Shape (n, S); None for methods that give none.
+    """
+
+    score: Numbers
+    told: Flags
+    opened: npt.NDArray[np.intp]
+    contributions: Matrix | None = None
+
+
+def at_period(spec: PipelineSpec, period_s: float) -> PipelineSpec:
+    """Return the specification with its times stretched to another rate of readings."""
+    factor = period_s / REFERENCE_PERIOD_S
+    return replace(
+        spec,
+        window_s=spec.window_s * factor,
+        baseline_s=spec.baseline_s * factor,
+        recover_s=spec.recover_s * factor,
+    )
+
+
+def choose(run: Run, *, seed: int) -> PipelineSpec:
+    """Return the candidate that replay likes best on the part that is learnt from."""
+    specs = [at_period(spec, run.period_s) for spec in CANDIDATES]
+    objectives = [
+        evaluate(spec, [run.train], run.machine_class, seed=seed)[1].objective for spec in specs
+    ]
+    return specs[int(np.argmax(objectives))]
+
+
+def judge(run: Run, *, seed: int, by_replay: bool = False) -> Verdicts:
+    """Learn from the first part of a run and score the rest as it would have arrived.
+
+    Args:
+        run: Labelled or not; labels are not read.
+        seed: Of the detector, and of replay.
+        by_replay: Choose among `CANDIDATES` by replay instead of taking the defaults.
+
+    Raises:
+        BadInputError: The first part holds too little to learn from.
+    """
+    default = at_period(PipelineSpec(), run.period_s)
+    spec = choose(run, seed=seed) if by_replay else default
+    pipeline = Pipeline.fit(spec, [run.train], run.machine_class, seed=seed)
+    return score_rest(pipeline, run)
+
+
+def score_rest(pipeline: Pipeline, run: Run, *, chunk_rows: int = CHUNK_ROWS) -> Verdicts:
+    """Score what comes after the first part, chunk by chunk.
+
+    Args:
+        pipeline: Fitted to the run's first part.
+        run: The run.
+        chunk_rows: Readings that arrive together.
+    """
+    state = pipeline.new_state(run.train.machine)
+    pipeline.score(state, run.train.instants_us, run.train.values)
+    test, score, parts = run.test, [np.empty(0)], [np.empty((0, len(run.sensors)))]
+    for first in range(0, len(test), chunk_rows):
+        rows = slice(first, first + chunk_rows)
+        scores = pipeline.score(state, test.instants_us[rows], test.values[rows])
+        score.append(np.where(scores.ready, scores.score, np.minimum(scores.score, 1.0)))
+        parts.append(scores.contributions)
+    return verdicts(np.concatenate(score), test.instants_us, run.period_s, np.concatenate(parts))
+
+
+def verdicts(
+    score: Numbers, instants_us: Instants, period_s: float, contributions: Matrix | None = None
+) -> Verdicts:
+    """Turn scores, of which > 1 is anomalous, into verdicts and incidents."""
+    rules = IncidentRules()
+    rules = replace(rules, quiet_s=rules.quiet_s * period_s / REFERENCE_PERIOD_S)
+    tracker = IncidentTracker(rules)
+    parts = np.zeros((len(score), 1)) if contributions is None else contributions
+    changes = tracker.advance(instants_us, score, parts)
+    began = [one.incident.opened_us for one in changes if one.change is Change.OPENED]
+    return Verdicts(
+        score=score,
+        told=score > 1,
+        opened=np.searchsorted(instants_us, began),
+        contributions=contributions,
+    )
+
+
+def changes(told: Sequence[bool] | Flags) -> Flags:
+    """Return the rows at which the verdict turns, as SKAB's own evaluation takes changepoints."""
+    flags = np.asarray(told, dtype=bool)
+    return np.diff(flags, prepend=False)

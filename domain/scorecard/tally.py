@@ -1,0 +1,155 @@
+"""From verdicts and truth to figures: per run, and micro-averaged over runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.scorecard.nab import Nab, change_points, window_points
+from domain.scorecard.points import Confusion, Event, Flags, Numbers, events, roc_auc, vus_pr
+from domain.scorecard.protocol import Verdicts, changes
+from domain.scorecard.runs import Format, Run
+
+VUS_BUFFER_ROWS: Final = 60
+_DAY_US: Final = 86_400e6
+
+type Figures = dict[str, float | int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tally:
+    """What was counted on one run under one seed.
+
+    Attributes:
+        run: Its name.
+        labelled: Whether its labels say anything: unlabelled runs count as healthy.
+        confusion: Readings.
+        delays_s: Seconds until each event was told; None if it never was.
+        false_incidents: Incidents opened outside of events.
+        days: Machine-days scored.
+        nab: Windows met, by NAB's or, where changepoints are labelled, SKAB's rules.
+        roots_hit: Events whose largest evidence is the labelled root sensor.
+        roots: Told events with a labelled root.
+        truth: Labels of the scored rows.
+        score: Of the scored rows.
+    """
+
+    run: str
+    labelled: bool
+    confusion: Confusion
+    delays_s: tuple[float | None, ...]
+    false_incidents: int
+    days: float
+    nab: Nab
+    roots_hit: int
+    roots: int
+    truth: Flags = field(repr=False)
+    score: Numbers = field(repr=False)
+
+    @classmethod
+    def of(cls, run: Run, told: Verdicts) -> Self:
+        """Compare verdicts on the scored part of a run with its labels."""
+        truth, instants = run.truth, run.test.instants_us
+        found = events(truth)
+        roots = [_root_hit(run, event, told) for event in found]
+        known = [hit for hit in roots if hit is not None]
+        return cls(
+            run=run.name,
+            labelled=run.anomalous is not None,
+            confusion=Confusion.of(truth, told.told),
+            delays_s=tuple(_delay_s(event, told.told, instants) for event in found),
+            false_incidents=int((~truth[told.opened]).sum()),
+            days=float(instants[-1] - instants[0]) / _DAY_US,
+            nab=_nab(run, found, told),
+            roots_hit=sum(known),
+            roots=len(known),
+            truth=truth,
+            score=told.score,
+        )
+
+
+def figures(tallies: Sequence[Tally]) -> Figures:
+    """Return the figures of some runs together, micro-averaged.
+
+    F1, missed alarms and curves are of the labelled runs; a run without labels only tells of false
+    alarms, as `far_unlabelled`. The area under the ROC curve pools the readings of all runs
+    (scores are comparable: 1 is every run's threshold); VUS-PR is the mean over runs.
+    """
+    labelled = [one for one in tallies if one.labelled]
+    healthy = [one for one in tallies if not one.labelled]
+    total = sum((one.confusion for one in labelled), Confusion())
+    delays = [delay for one in labelled for delay in one.delays_s]
+    met = [delay for delay in delays if delay is not None]
+    days = sum(one.days for one in tallies)
+    roots = sum(one.roots for one in labelled)
+    out: Figures = {
+        "f1": total.f1 if labelled else None,
+        "far": total.far if labelled else None,
+        "mar": total.mar if labelled else None,
+        "roc_auc": _roc_auc(labelled),
+        "vus_pr": _vus_pr(labelled),
+        "events": len(delays),
+        "events_detected": len(met),
+        "median_delay_s": float(np.median(met)) if met else None,
+        "false_incidents_per_machine_day": _rate(tallies, days),
+        "nab_standard": sum((one.nab for one in labelled), Nab()).score,
+        "hit_at_1": sum(one.roots_hit for one in labelled) / roots if roots else None,
+    }
+    if healthy:
+        out["far_unlabelled"] = sum((one.confusion for one in healthy), Confusion()).far
+    return out
+
+
+def _rate(tallies: Sequence[Tally], days: float) -> float | None:
+    return sum(one.false_incidents for one in tallies) / days if days else None
+
+
+def _roc_auc(tallies: Sequence[Tally]) -> float | None:
+    if not tallies:
+        return None
+    truth = np.concatenate([one.truth for one in tallies])
+    return _finite(roc_auc(truth, np.concatenate([one.score for one in tallies])))
+
+
+def _vus_pr(tallies: Sequence[Tally]) -> float | None:
+    volumes = [
+        vus_pr(one.truth, one.score, largest_buffer=VUS_BUFFER_ROWS)
+        for one in tallies
+        if one.truth.any()
+    ]
+    return float(np.mean(volumes)) if volumes else None
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _delay_s(event: Event, told: Flags, instants: npt.NDArray[np.int64]) -> float | None:
+    hits = np.flatnonzero(told[event.first : event.last + 1])
+    if not len(hits):
+        return None
+    return float(instants[event.first + hits[0]] - instants[event.first]) / 1e6
+
+
+def _nab(run: Run, found: Sequence[Event], told: Verdicts) -> Nab:
+    if run.changepoints is not None:
+        truth = run.changepoints[run.train_rows :]
+        return change_points(run.test.instants_us, truth, changes(told.told))
+    if run.kind is Format.NAB:
+        return window_points(found, told.opened)
+    return Nab()
+
+
+def _root_hit(run: Run, event: Event, told: Verdicts) -> bool | None:
+    """Tell whether a told event's evidence points at its root; None where that is not known."""
+    if run.roots is None or told.contributions is None:
+        return None
+    rows = slice(event.first, event.last + 1)
+    named = run.roots[run.train_rows :][rows]
+    named = named[named >= 0]
+    alarms = told.contributions[rows][told.told[rows]]
+    if not len(named) or not len(alarms):
+        return None
+    return bool(alarms.sum(axis=0).argmax() == named[0])
