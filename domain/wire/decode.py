@@ -1,7 +1,7 @@
 """A batch of Kafka messages to columns of readings."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -79,12 +79,13 @@ def decode(
     latest_us = now_us + int(max_ahead_s * 1e6)
     desk = _Desk(raw, roster, latest_us=latest_us, max_bytes=max_bytes)
     packed = _packed_rows(raw)
+    plain = np.flatnonzero(~packed)
+    found, left = _scanned(raw, plain, roster, max_bytes)
     unpacked: Found = []
-    found, left = scan(raw, roster, max_bytes=max_bytes)
-    if len(packed):
+    if len(plain) < len(raw):
         bounds = Bounds(earliest_us=EARLIEST_US, latest_us=latest_us, max_bytes=max_bytes)
-        unpacked, odd = unpack(raw, packed, roster, bounds)
-        left = [*np.setdiff1d(left, packed).tolist(), *odd]
+        unpacked, odd = unpack(raw, np.flatnonzero(packed), roster, bounds)
+        left += odd
     for name, columns in found.items():
         late = (columns.instants_us < EARLIEST_US) | (columns.instants_us > latest_us)
         if late.any():
@@ -95,10 +96,23 @@ def decode(
     return desk.result([*found.items(), *unpacked])
 
 
-def _packed_rows(raw: RawBatch) -> npt.NDArray[np.intp]:
+def _packed_rows(raw: RawBatch) -> npt.NDArray[np.bool_]:
     if raw.headers is None:
-        return np.empty(0, dtype=np.intp)
-    return np.flatnonzero(np.fromiter(map(is_packed, raw.headers), np.bool_, len(raw)))
+        return np.zeros(len(raw), dtype=np.bool_)
+    return np.fromiter(map(is_packed, raw.headers), np.bool_, len(raw))
+
+
+def _scanned(
+    raw: RawBatch, rows: npt.NDArray[np.intp], roster: Roster, max_bytes: int
+) -> tuple[dict[str, Columns], list[int]]:
+    """Scan the named messages; what comes back is numbered as in the whole batch."""
+    if len(rows) == len(raw):
+        return scan(raw, roster, max_bytes=max_bytes)
+    if not len(rows):
+        return {}, []
+    found, left = scan(raw.take(rows), roster, max_bytes=max_bytes)
+    whole = {name: replace(each, rows=rows[each.rows]) for name, each in found.items()}
+    return whole, [int(rows[row]) for row in left]
 
 
 class _Desk:

@@ -71,7 +71,7 @@ def test_the_same_reading_twice_is_stored_once(
 def test_packed_and_json_of_one_topic_are_stored_once(
     settings: KafkaSettings, database: StorageSettings
 ) -> None:
-    """A stranger that packs is admitted; damage is kept with its header; duplicates are left out."""
+    """A stranger that packs is admitted; damage is kept with its header, nothing twice."""
     made = batch(0, 0, 400)
     names, columns = PUMP.sensor_names, (made.instants_us, made.values)
     with KafkaSink.open(settings) as sink:
