@@ -14,6 +14,7 @@ from domain.errors import (
     ServiceUnavailableError,
 )
 from ingestion.batching import Batching, backoff_s
+from ingestion.housekeeping import Housekeeping
 from ingestion.kafka import KafkaSource, Messages, ensure_topic
 from ingestion.settings import KafkaSettings
 from ingestion.stages import Chunk, Stages
@@ -132,6 +133,9 @@ class Ingestion:
                 )
             )
             feed.source = source
+            house = Housekeeping(self._storage, now_us=self._now_us)
+            house.start()
+            stack.callback(house.stop)
             stages.start()
             stack.callback(stages.finish)
             # Runs first at the end: after a fault nothing that still waits may be handed over.
