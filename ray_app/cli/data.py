@@ -1,4 +1,4 @@
-"""`millwright simulate`, `replay`, `ingest`, `machines`: readings in, and who sends them."""
+"""`millwright simulate`, `replay`, `export`, `ingest`, `machines`: readings in and out."""
 
 import signal
 import time
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from ray_app.producer_plan import ProducerPlan
 
 _REPORT_EVERY_S = 2.0
+_END_US = 253_402_300_799_000_000
+"""The end of the year 9999."""
 
 
 def mount(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(simulate)
     app.command()(replay)
+    app.command()(export)
     app.command()(ingest)
     app.command()(machines)
 
@@ -208,6 +211,30 @@ def replay(
         )
 
 
+def export(
+    machine: Annotated[str, typer.Argument(help="Name of the machine.")],
+    file: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="RFC 3339, such as 2026-01-02T00:00:00Z.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="RFC 3339, not included; all there is without.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a machine's readings to Parquet, which `replay` reads."""
+    from ingestion.export import export as write
+
+    period = (_instant("--from", start, 0), _instant("--to", end, _END_US))
+    storage = context.storage()
+    with _counted(str(file)) as count:
+        total = write(storage, machine, file, start_us=period[0], end_us=period[1], progress=count)
+    if as_json:
+        json_line({"machine": machine, "file": str(file), "readings": total})
+    else:
+        line(f"wrote {total:,} readings of {machine} to {file}")
+
+
 def ingest(
     worker: Annotated[str, typer.Option(help="Name of this consumer.")] = "ingest-0",
     accept_gap: Annotated[
@@ -262,6 +289,15 @@ def machines(as_json: Json = False) -> None:
         as_json=as_json,
         empty="No machines yet. Next: `millwright simulate` or `millwright replay FILE`.",
     )
+
+
+def _instant(option: str, text: str | None, otherwise: int) -> int:
+    from domain.wire import parse_instant
+
+    try:
+        return otherwise if text is None else parse_instant(text)
+    except (ValueError, OverflowError) as error:
+        raise BadInputError(f"{text!r} {error}", option) from None
 
 
 def _pair(text: str) -> tuple[str, str]:
