@@ -14,6 +14,7 @@ from domain.errors import (
     ServiceUnavailableError,
 )
 from ingestion.batching import Batching, backoff_s
+from ingestion.housekeeping import Housekeeping
 from ingestion.kafka import KafkaSource, Messages, ensure_topic
 from ingestion.settings import KafkaSettings
 from ingestion.stages import Chunk, Stages
@@ -33,6 +34,9 @@ REPORT_EVERY_S = 1.0
 
 VERIFY_EVERY_S = 15.0
 """How often the topic's id is looked at: a topic made anew begins at offset 0 again."""
+
+MOST_BYTES = 16 << 20
+"""A batch that holds so much is handed over: packed messages and large ones are many readings."""
 
 HEALTHY_AFTER_S = 30.0
 """A run that lasted so long ends a row of faults: the next one waits little again."""
@@ -129,6 +133,9 @@ class Ingestion:
                 )
             )
             feed.source = source
+            house = Housekeeping(self._storage, now_us=self._now_us)
+            house.start()
+            stack.callback(house.stop)
             stages.start()
             stack.callback(stages.finish)
             # Runs first at the end: after a fault nothing that still waits may be handed over.
@@ -192,13 +199,14 @@ class _Feed:
     ) -> None:
         self._batching, self._stages, self._observe = batching, stages, observe
         self._waiting: Messages = []
+        self._bytes = 0
         self._since = 0.0
         self._open = True
 
     def step(self) -> None:
         """Take what Kafka has, and hand over what is due."""
         age_s = monotonic() - self._since
-        room = self._batching.room(len(self._waiting))
+        room = self._room()
         if room:
             patience_s = self._batching.patience_s(len(self._waiting), age_s)
             began = perf_counter()
@@ -208,9 +216,10 @@ class _Feed:
                 if not self._waiting:
                     self._since = monotonic()
                 self._waiting += taken
+                self._bytes += sum(map(len, taken))
         self._stages.check()
         age_s = monotonic() - self._since
-        full = not self._batching.room(len(self._waiting))
+        full = not self._room()
         if full or self._batching.is_due(len(self._waiting), age_s, free=self._stages.is_free):
             self._hand_over()
 
@@ -227,10 +236,13 @@ class _Feed:
 
     def close(self) -> None:
         """Forget what was taken; whoever owns the partitions next reads it again."""
-        self._open, self._waiting = False, []
+        self._open, self._waiting, self._bytes = False, [], 0
+
+    def _room(self) -> int:
+        return self._batching.room(len(self._waiting)) if self._bytes < MOST_BYTES else 0
 
     def _hand_over(self) -> None:
         raw = self.source.batch(self._waiting)
-        self._waiting = []
+        self._waiting, self._bytes = [], 0
         if len(raw):
             self._stages.put(Chunk(raw=raw, steps=self.source.steps(raw)))

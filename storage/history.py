@@ -1,15 +1,17 @@
 """Stored readings as numpy columns."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
 import numpy as np
 
 from domain.errors import NotFoundError
-from domain.readings import History
-from storage import copy_format
+from domain.readings import History, Instants, Matrix
+from storage import copy_format, rollup_format
 from storage.connect import Connection, rows, translated
+from storage.rollup_format import MINUTE_US
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -70,6 +72,90 @@ def read_history(
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trend:
+    """A machine's course over a period, in as much detail as the period allows.
+
+    Attributes:
+        machine: Name of the machine.
+        step_s: Seconds that a row sums up; 0 where each row is a reading.
+        instants_us: Shape (n,), ascending; the beginning of what a row sums up.
+        mean: Shape (n, sensors); NaN is missing, here and below.
+        low: Shape (n, sensors), smallest value.
+        high: Shape (n, sensors), largest value.
+    """
+
+    machine: str
+    step_s: int
+    instants_us: Instants
+    mean: Matrix
+    low: Matrix
+    high: Matrix
+
+
+MOST_RAW = 7_200
+"""A period with more nominal readings is told by minutes: an hour at two per second is raw."""
+
+
+def read_trends(
+    on: Connection, machines: Sequence[str], start_us: int, end_us: int, *, most: int = MOST_RAW
+) -> list[Trend]:
+    """Read machines of one class over a period: readings, or minutes where those were too many.
+
+    Minutes follow their readings within seconds, and outlive them when retention drops those.
+
+    Args:
+        on: A session.
+        machines: Names; all of one machine class.
+        start_us: First instant, microseconds UTC.
+        end_us: First instant after the period; a minute that begins before it is whole.
+        most: Readings per machine, at its nominal period, up to which they are read raw.
+
+    Returns:
+        One trend per name, in the order asked for; empty where nothing was stored.
+
+    Raises:
+        NotFoundError: A machine is not registered.
+        ValueError: The machines belong to more than one class.
+    """
+    if not machines:
+        return []
+    keys, width = _looked_up(on, machines)
+    ((period_s,),) = rows(
+        on,
+        "SELECT period_s FROM machine_classes AS c JOIN machines AS m ON m.machine_class = c.name "
+        "WHERE m.name = %s",
+        (machines[0],),
+    )
+    if end_us - start_us <= most * period_s * 1e6:
+        return [
+            Trend(
+                machine=one.machine,
+                step_s=0,
+                instants_us=one.instants_us,
+                mean=one.values,
+                low=one.values,
+                high=one.values,
+            )
+            for one in read_history(on, machines, start_us, end_us)
+        ]
+    begin_us = start_us - start_us % MINUTE_US
+    query = _query(list(keys.values()), begin_us, end_us, None, _MINUTES)
+    sums = rollup_format.decode(_copied(on, query), width)
+    picked = {name: np.flatnonzero(sums.machine_keys == keys[name]) for name in machines}
+    return [
+        Trend(
+            machine=name,
+            step_s=60,
+            instants_us=sums.minutes_us[at],
+            mean=sums.mean[at],
+            low=sums.low[at],
+            high=sums.high[at],
+        )
+        for name, at in picked.items()
+    ]
+
+
 def latest_instants(on: Connection, machines: Sequence[str] | None = None) -> dict[str, int]:
     """Return the newest instant of each machine that has readings, microseconds UTC.
 
@@ -85,6 +171,17 @@ def latest_instants(on: Connection, machines: Sequence[str] | None = None) -> di
         [None if machines is None else list(machines)] * 2,
     )
     return {name: microseconds(moment) for name, moment in found}
+
+
+def span(on: Connection, machine: str) -> tuple[int, int]:
+    """Return a machine's first and last instant, microseconds UTC; (0, -1) without any reading."""
+    ((first, last),) = rows(
+        on,
+        "SELECT min(instant), max(instant) FROM readings "
+        "WHERE machine_key = (SELECT key FROM machines WHERE name = %s)",
+        (machine,),
+    )
+    return (0, -1) if first is None else (microseconds(first), microseconds(last))
 
 
 def count(on: Connection) -> int:
@@ -138,8 +235,16 @@ _LATEST_US = 253_402_300_799_000_000
 """The last second of the year 9999, which is where Python's times end."""
 
 
-def _query(keys: list[int], start_us: int, end_us: int, last: int | None) -> str:
-    return (_ALL if last is None else _LAST).format(
+_MINUTES = (
+    "SELECT * FROM readings_1m WHERE machine_key IN ({keys}) AND minute >= '{start}' "
+    "AND minute < '{end}' ORDER BY machine_key, minute"
+)
+
+
+def _query(
+    keys: list[int], start_us: int, end_us: int, last: int | None, text: str | None = None
+) -> str:
+    return (text or (_ALL if last is None else _LAST)).format(
         keys=",".join(str(int(key)) for key in keys),
         start=instant(min(max(start_us, 0), _LATEST_US)).isoformat(),
         end=instant(min(max(end_us, 0), _LATEST_US)).isoformat(),

@@ -10,7 +10,7 @@ from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class is in lower case
 
 from domain.readings import ReadingBatch
-from storage import copy_format, offsets, partitions, quarantine
+from storage import copy_format, offsets, partitions, quarantine, rollups
 from storage.connect import Connection, connect, translated
 from storage.settings import StorageSettings
 
@@ -73,8 +73,9 @@ class ReadingStore:
     1. Readings by binary COPY straight into the keyed table. A batch that meets a key which is
        there already is rolled back and repeated through a staging table with ON CONFLICT DO
        NOTHING: only batches with duplicates pay for them.
-    2. Quarantined messages, one row each, ON CONFLICT DO NOTHING.
-    3. Offsets, from the expected to the new one. Where the expected one is gone another consumer
+    2. The minutes of the readings into the queue of the rollups.
+    3. Quarantined messages, one row each, ON CONFLICT DO NOTHING.
+    4. Offsets, from the expected to the new one. Where the expected one is gone another consumer
        owns the partition and everything is rolled back.
 
     `synchronous_commit` is off: a crash of the server may take back the last transactions, but
@@ -137,6 +138,8 @@ class ReadingStore:
     def _transact(self, batch: StoreBatch, data: bytes, count: int, load: _Load) -> Written:
         with self.connection, self.connection.cursor() as cursor:
             stored = load(cursor, data) if count else 0
+            if stored:
+                rollups.mark(self.connection, batch.readings)
             new = quarantine.add(self.connection, batch.quarantined)
             offsets.advance(self.connection, batch.group_id, batch.topic, batch.steps)
         return Written(stored=stored, duplicates=count - stored, quarantined=new)

@@ -23,8 +23,8 @@ class Redriven:
     """What became of messages that were tried again.
 
     Attributes:
-        stored: Messages whose reading is new.
-        duplicates: Messages whose reading was there already.
+        stored: Readings that are new; a packed message brings several.
+        duplicates: Readings that were there already.
         refused: Messages that are still no readings; they stay, with today's reason.
     """
 

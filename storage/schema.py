@@ -88,6 +88,15 @@ readings_1m = Table(
     Column("last_instant", ARRAY(_Instant), nullable=False),
 )
 
+# Minutes whose rollup is to be made anew; the same one may stand here often, see `rollups`.
+readings_1m_dirty = Table(
+    "readings_1m_dirty",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("machine_key", Integer, nullable=False),
+    Column("minute", _Instant, nullable=False),
+)
+
 consumer_offsets = Table(
     "consumer_offsets",
     metadata,

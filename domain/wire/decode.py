@@ -1,7 +1,7 @@
 """A batch of Kafka messages to columns of readings."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,10 @@ from domain.readings import ReadingBatch
 from domain.roster import Roster
 from domain.wire.arbiter import Message, RefusedError, read_message, read_timestamp, shown
 from domain.wire.bulk import Columns, is_json, scan
+from domain.wire.packed import CONTENT_TYPE, is_packed
 from domain.wire.raw import Headers, RawBatch
 from domain.wire.times import format_instant
+from domain.wire.unpack import Bounds, Found, read_packed, sensors_meant, unpack, widened
 from domain.wire.verdict import Decoded, Rejection, RejectReason, Stranger
 
 EARLIEST_US = 946_684_800_000_000
@@ -63,8 +65,9 @@ def decode(
     """Sort a batch into readings, rejections and strangers; nothing in a message can raise.
 
     A message may name some of its class's sensors only: the others are missing and read as NaN.
-    A Kafka key, where there is one, must be the machine's name. Of a JSON key given twice the last
-    one counts.
+    A message whose header says so is packed and brings several readings; it is taken or refused as
+    a whole. A Kafka key, where there is one, must be the machine's name. Of a JSON key given twice
+    the last one counts.
 
     Args:
         raw: The messages.
@@ -74,8 +77,15 @@ def decode(
         max_bytes: A longer message is rejected unread.
     """
     latest_us = now_us + int(max_ahead_s * 1e6)
-    found, left = scan(raw, roster, max_bytes=max_bytes)
     desk = _Desk(raw, roster, latest_us=latest_us, max_bytes=max_bytes)
+    packed = _packed_rows(raw)
+    plain = np.flatnonzero(~packed)
+    found, left = _scanned(raw, plain, roster, max_bytes)
+    unpacked: Found = []
+    if len(plain) < len(raw):
+        bounds = Bounds(earliest_us=EARLIEST_US, latest_us=latest_us, max_bytes=max_bytes)
+        unpacked, odd = unpack(raw, np.flatnonzero(packed), roster, bounds)
+        left += odd
     for name, columns in found.items():
         late = (columns.instants_us < EARLIEST_US) | (columns.instants_us > latest_us)
         if late.any():
@@ -83,7 +93,26 @@ def decode(
             left += columns.rows[late].tolist()
     for row in sorted(left):
         desk.judge(row)
-    return desk.result(found)
+    return desk.result([*found.items(), *unpacked])
+
+
+def _packed_rows(raw: RawBatch) -> npt.NDArray[np.bool_]:
+    if raw.headers is None:
+        return np.zeros(len(raw), dtype=np.bool_)
+    return np.fromiter(map(is_packed, raw.headers), np.bool_, len(raw))
+
+
+def _scanned(
+    raw: RawBatch, rows: npt.NDArray[np.intp], roster: Roster, max_bytes: int
+) -> tuple[dict[str, Columns], list[int]]:
+    """Scan the named messages; what comes back is numbered as in the whole batch."""
+    if len(rows) == len(raw):
+        return scan(raw, roster, max_bytes=max_bytes)
+    if not len(rows):
+        return {}, []
+    found, left = scan(raw.take(rows), roster, max_bytes=max_bytes)
+    whole = {name: replace(each, rows=rows[each.rows]) for name, each in found.items()}
+    return whole, [int(rows[row]) for row in left]
 
 
 class _Desk:
@@ -99,12 +128,19 @@ class _Desk:
     def judge(self, row: int) -> None:
         """Put one message where it belongs."""
         try:
-            message, instant_us = self._read(row)
+            value = self._value(row)
+            headers = None if self._raw.headers is None else self._raw.headers[row]
+            if is_packed(headers):
+                self._unpack(row, value)
+                return
+            check_encoding(headers)
+            message = read_message(value)
+            self._check_key(row, message.machine_id)
+            instant_us = read_timestamp(message.timestamp)
+            check_time(instant_us, self._latest_us)
             machine = self._roster.machines.get(message.machine_id)
             if machine is None:
-                lost = self._lost.setdefault(message.machine_id, _Lost())
-                lost.sensors.update(message.values)
-                lost.rows.append(row)
+                self._lose(row, message.machine_id, message.values)
             else:
                 self._add(row, machine, instant_us, message)
         except RefusedError as refused:
@@ -112,25 +148,46 @@ class _Desk:
                 Rejection(index=row, reason=refused.reason, detail=refused.detail)
             )
 
-    def _read(self, row: int) -> tuple[Message, int]:
-        value, key = self._raw.values[row], self._raw.keys[row]
+    def _value(self, row: int) -> bytes:
+        value = self._raw.values[row]
         if value is None:
             raise RefusedError(RejectReason.TOMBSTONE, "the message has no value")
         if len(value) > self._max_bytes:
             raise RefusedError(
                 RejectReason.TOO_LARGE, f"{len(value)} bytes; at most {self._max_bytes} are read"
             )
-        check_encoding(None if self._raw.headers is None else self._raw.headers[row])
-        message = read_message(value)
-        if key is not None and key != message.machine_id.encode():
+        return value
+
+    def _check_key(self, row: int, machine_id: str) -> None:
+        key = self._raw.keys[row]
+        if key is not None and key != machine_id.encode():
             raise RefusedError(
                 RejectReason.KEY_MISMATCH,
                 f"the key is {shown(key.decode('utf-8', 'backslashreplace'))}, "
-                f"machine_id is {shown(message.machine_id)}",
+                f"machine_id is {shown(machine_id)}",
             )
-        instant_us = read_timestamp(message.timestamp)
-        check_time(instant_us, self._latest_us)
-        return message, instant_us
+
+    def _lose(self, row: int, name: str, sensors: Iterable[str]) -> None:
+        lost = self._lost.setdefault(name, _Lost())
+        lost.sensors.update(sensors)
+        lost.rows.append(row)
+
+    def _unpack(self, row: int, value: bytes) -> None:
+        message = read_packed(value)
+        self._check_key(row, message.machine_id)
+        for instant_us in (message.instants_us.min(), message.instants_us.max()):
+            check_time(int(instant_us), self._latest_us)
+        machine = self._roster.machines.get(message.machine_id)
+        if machine is None:
+            self._lose(row, message.machine_id, sensors_meant(message, self._roster))
+            return
+        machine_class = self._roster.class_of(machine)
+        values = widened(message, machine_class)
+        found = self._found.setdefault(machine_class.name, _Rows())
+        found.rows += [row] * len(values)
+        found.keys += [machine.key] * len(values)
+        found.instants += message.instants_us.tolist()
+        found.values += list(values)
 
     def _add(self, row: int, machine: Machine, instant_us: int, message: Message) -> None:
         machine_class = self._roster.class_of(machine)
@@ -141,15 +198,17 @@ class _Desk:
         found.instants.append(instant_us)
         found.values.append(values)
 
-    def result(self, scanned: dict[str, Columns]) -> Decoded:
+    def result(self, read: Iterable[tuple[str, Columns]]) -> Decoded:
         """Return everything that was found, as columns.
 
         Args:
-            scanned: What the scanner had read already, by class.
+            read: What was read in bulk, each with the name of its class.
         """
-        parts: dict[str, list[Columns]] = {name: [each] for name, each in scanned.items()}
-        for name, each in self._found.items():
-            parts.setdefault(name, []).append(each.columns())
+        parts: dict[str, list[Columns]] = {}
+        for name, each in read:
+            parts.setdefault(name, []).append(each)
+        for name, rows in self._found.items():
+            parts.setdefault(name, []).append(rows.columns())
         found = {name: _merged(each) for name, each in parts.items()}
         found = {name: columns for name, columns in found.items() if len(columns.rows)}
         return Decoded(
@@ -233,7 +292,7 @@ def check_encoding(headers: Headers | None) -> None:
         raise RefusedError(
             RejectReason.UNSUPPORTED_ENCODING,
             f"content-type {shown(kind.decode('utf-8', 'backslashreplace'))} is not read; "
-            "send application/json",
+            f"send application/json or {CONTENT_TYPE.decode()}",
         )
 
 

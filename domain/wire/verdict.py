@@ -16,6 +16,7 @@ class RejectReason(StrEnum):
     TOMBSTONE = "tombstone"
     TOO_LARGE = "too_large"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
+    BAD_PACKED = "bad_packed"
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
     TOO_DEEP = "too_deep"
@@ -71,7 +72,8 @@ class Decoded:
 
     Attributes:
         readings: One batch per machine class that occurs, each in arrival order.
-        rows: For each of `readings`, the raw batch's row of each reading.
+        rows: For each of `readings`, the raw batch's row of each reading; a packed message brings
+            several, and its row stands as often.
         rejections: Ascending by index.
         strangers: By name, in order of appearance.
     """

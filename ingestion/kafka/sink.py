@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from domain.wire.raw import Headers
 from ingestion.kafka.client import away, configuration, translate, translated
 from ingestion.settings import KafkaSettings
 
@@ -69,8 +70,14 @@ class KafkaSink:
         """Messages that Kafka acknowledged, so far."""
         return self._queued - len(self._producer) - self._errors.count
 
-    def send(self, topic: str, key: bytes | None, values: Sequence[bytes]) -> None:
-        """Queue messages of one key in order; waits while the queue is full.
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        values: Sequence[bytes],
+        headers: Headers | None = None,
+    ) -> None:
+        """Queue messages of one key in order, each with the headers; waits while the queue is full.
 
         Raises:
             ServiceUnavailableError: The client can never send again: open a new one.
@@ -78,9 +85,12 @@ class KafkaSink:
         produce = self._producer.produce
         for value in values:
             try:
-                produce(topic, value, key)
+                if headers is None:
+                    produce(topic, value, key)
+                else:
+                    produce(topic, value, key, headers=[*headers])
             except BufferError:
-                self._send_when_free(topic, key, value)
+                self._send_when_free(topic, key, value, headers)
             except KafkaException as error:
                 raise translate(error.args[0]) from error
         self._queued += len(values)
@@ -99,13 +109,18 @@ class KafkaSink:
         self._errors.raise_if_fatal()
 
     def _send_when_free(
-        self, topic: str, key: bytes | None, value: bytes, patience_s: float = 60
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        headers: Headers | None,
+        patience_s: float = 60,
     ) -> None:
         deadline = monotonic() + patience_s
         while True:
             self._producer.poll(0.05)
             try:
-                self._producer.produce(topic, value, key)
+                self._producer.produce(topic, value, key, headers=[*(headers or ())])
             except BufferError:
                 if monotonic() > deadline:
                     raise away(f"its queue has been full for {patience_s:.0f} s") from None

@@ -1,4 +1,4 @@
-"""`millwright replay`, `ingest`, `machines`: readings in, and who sends them."""
+"""`millwright replay`, `export`, `ingest`, `machines`: readings in and out, and who sends them."""
 
 import time
 from collections.abc import Iterator
@@ -13,10 +13,14 @@ from ray_app.cli import context
 from ray_app.cli.output import DryRun, Json, json_line, line, progress, rows
 from ray_app.cli.signals import stopped_by_signals
 
+_END_US = 253_402_300_799_000_000
+"""The end of the year 9999."""
+
 
 def mount(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(replay)
+    app.command()(export)
     app.command()(ingest)
     app.command()(machines)
 
@@ -105,6 +109,30 @@ def replay(
         )
 
 
+def export(
+    machine: Annotated[str, typer.Argument(help="Name of the machine.")],
+    file: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="RFC 3339, such as 2026-01-02T00:00:00Z.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="RFC 3339, not included; all there is without.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a machine's readings to Parquet, which `replay` reads."""
+    from ingestion.export import export as write
+
+    period = (_instant("--from", start, 0), _instant("--to", end, _END_US))
+    storage = context.storage()
+    with _counted(str(file)) as count:
+        total = write(storage, machine, file, start_us=period[0], end_us=period[1], progress=count)
+    if as_json:
+        json_line({"machine": machine, "file": str(file), "readings": total})
+    else:
+        line(f"wrote {total:,} readings of {machine} to {file}")
+
+
 def ingest(
     worker: Annotated[str, typer.Option(help="Name of this consumer.")] = "ingest-0",
     accept_gap: Annotated[
@@ -159,6 +187,15 @@ def machines(as_json: Json = False) -> None:
         as_json=as_json,
         empty="No machines yet. Next: `millwright simulate` or `millwright replay FILE`.",
     )
+
+
+def _instant(option: str, text: str | None, otherwise: int) -> int:
+    from domain.wire import parse_instant
+
+    try:
+        return otherwise if text is None else parse_instant(text)
+    except (ValueError, OverflowError) as error:
+        raise BadInputError(f"{text!r} {error}", option) from None
 
 
 def _pair(text: str) -> tuple[str, str]:

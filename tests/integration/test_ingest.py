@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from domain import wire
 from ingestion.consume import Ingestion
 from ingestion.kafka import KafkaSink, ensure_topic
 from ingestion.settings import KafkaSettings
 from storage import history, quarantine, roster_store
 from storage.connect import rows, session
 from storage.settings import StorageSettings
-from tests.ingest_support import PUMP, START_US, running, send, settings_of, stored, until
+from tests.ingest_support import PUMP, START_US, batch, running, send, settings_of, stored, until
 
 
 @pytest.fixture
@@ -65,6 +66,32 @@ def test_the_same_reading_twice_is_stored_once(
 
     assert (ingestion.totals.stored, ingestion.totals.duplicates) == (150, 50)
     assert stored(database) == 150
+
+
+def test_packed_and_json_of_one_topic_are_stored_once(
+    settings: KafkaSettings, database: StorageSettings
+) -> None:
+    """A stranger that packs is admitted; damage is kept with its header, nothing twice."""
+    made = batch(0, 0, 400)
+    names, columns = PUMP.sensor_names, (made.instants_us, made.values)
+    with KafkaSink.open(settings) as sink:
+        for size in (1, 7, 100):
+            messages = wire.encode_packed("pump-1", *columns, names, per_message=size)
+            sink.send(settings.topic, b"pump-1", messages, wire.PACKED_HEADERS)
+        sink.send(settings.topic, b"pump-1", [b"MWP1"], wire.PACKED_HEADERS)
+    send(settings, "pump-1", 300, 200)
+
+    with running(Ingestion(settings, database)) as ingestion:
+        until(lambda: ingestion.totals.consumed == 400 + 58 + 4 + 1 + 200)
+
+    totals = ingestion.totals
+    assert (totals.stored, totals.duplicates, totals.quarantined) == (500, 900, 1)
+    with session(database) as on:
+        (found,) = history.read_history(on, ["pump-1"], 0, 2**62)
+        (kept,) = quarantine.listed(on)
+    assert np.array_equal(found.values, batch(0, 0, 500).values)
+    assert (kept.entry.reason, kept.entry.value) == ("bad_packed", b"MWP1")
+    assert kept.entry.headers == tuple(wire.PACKED_HEADERS)
 
 
 TIME = b'"timestamp":"2025-06-15T15:06:40Z"'

@@ -1,6 +1,7 @@
 """A database is brought to the state the program expects, once, whoever asks first."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 
 import pytest
 
@@ -8,6 +9,7 @@ from domain.errors import ServiceUnavailableError
 from storage import migrate, partitions
 from storage.connect import rows, session
 from storage.settings import StorageSettings
+from tests.ingest_support import until
 
 
 def test_migrations_lead_to_the_metadata(blank_database: StorageSettings) -> None:
@@ -32,6 +34,32 @@ def test_upgrades_at_the_same_time_wait_for_each_other(blank_database: StorageSe
 
     assert results == [migrate.head()] * 3
     assert migrate.upgrade(blank_database) == migrate.head()
+
+
+def test_a_partition_that_two_make_at_once_is_made_once(database: StorageSettings) -> None:
+    """Who waited for the other finds it made, and does not fail."""
+    days = [date(2031, 5, 7)]
+
+    def second() -> int:
+        with session(database, application="the second") as on:
+            return partitions.ensure(on, days)
+
+    with ThreadPoolExecutor(1) as pool:
+        with session(database) as on:
+            assert partitions.ensure(on, days) == 1
+            made = pool.submit(second)
+            with session(database) as watch:
+                until(
+                    lambda: bool(
+                        rows(
+                            watch,
+                            "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE "
+                            "locktype = 'advisory' AND NOT granted "
+                            "AND application_name = 'the second'",
+                        )
+                    )
+                )
+        assert made.result() == 0
 
 
 def test_a_dead_database_is_told_in_one_sentence(database: StorageSettings) -> None:

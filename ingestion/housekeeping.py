@@ -1,0 +1,83 @@
+"""What a consumer does beside the stream: rollups, partitions ahead, retention."""
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+from time import monotonic
+
+from domain.errors import PlatformError
+from ingestion.batching import backoff_s
+from storage import partitions, retention, rollups
+from storage.connect import Connection, connect, translated
+from storage.settings import StorageSettings
+
+_LOG = logging.getLogger(__name__)
+
+ROLL_EVERY_S = 1.0
+"""How long the queue of the rollups may rest once it was empty."""
+
+KEEP_EVERY_S = 600.0
+"""How often partitions are made ahead, days in advance, and old ones dropped."""
+
+
+class Housekeeping:
+    """Keeps house in a thread of its own, over a connection of its own; never stops the stream.
+
+    Any number of consumers may do so at the same time: the database lets one at a time roll, and
+    making or dropping a partition twice does nothing. What goes wrong is told and tried again.
+
+    Args:
+        storage: Where Postgres is.
+        now_us: The present, microseconds UTC.
+    """
+
+    def __init__(self, storage: StorageSettings, *, now_us: Callable[[], int]) -> None:
+        self._storage, self._now_us = storage, now_us
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End after the transaction under way; one that is cut off is done by the next owner."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._stop.is_set():
+            try:
+                self._keep()
+            except PlatformError as fault:
+                attempt += 1
+                _LOG.warning("housekeeping: %s", fault)
+                self._stop.wait(backoff_s(attempt, first_s=1.0, longest_s=60.0))
+            else:
+                attempt = 0
+
+    def _keep(self) -> None:
+        on = connect(self._storage, application="millwright housekeeping")
+        try:
+            kept = -KEEP_EVERY_S
+            while not self._stop.is_set():
+                if monotonic() - kept >= KEEP_EVERY_S:
+                    keep_partitions(on, self._now_us())
+                    kept = monotonic()
+                with translated(), on:
+                    taken = rollups.roll(on)
+                if not taken:
+                    self._stop.wait(ROLL_EVERY_S)
+        finally:
+            on.close()
+
+
+def keep_partitions(on: Connection, now_us: int) -> None:
+    """Make the days to come, and drop those that are not kept any longer."""
+    with translated(), on:
+        partitions.ensure(on, partitions.ahead(now_us))
+    with translated(), on:
+        dropped = retention.apply(on, now_us)
+    if dropped:
+        _LOG.info("retention dropped %s to %s", dropped[0], dropped[-1])
