@@ -1,7 +1,7 @@
 """Where a sweep looks: feature pipelines first, then detectors, then where health ends.
 
 Features explain most of what differs between configurations and the family of the detector little
-(`docs/decisions/` says what was measured), so windows, baselines and feature sets are searched
+(`docs/decisions/0004` says what was measured), so windows, baselines and feature sets are searched
 as finely as detectors. Choices hang together: only a gated feature set has a gate, only a mixture
 has components, only PCA keeps a share of variance.
 """
