@@ -14,7 +14,7 @@ from typing import Any
 
 from domain.errors import ServiceUnavailableError
 from tuning.objective import TrialRecord
-from tuning.tracking import RunStatus, Tracking
+from tuning.tracking import RunStatus, Tracking, load_client
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class RunLog:
         self.trouble = ""
         """Why logging ended early; empty while all is well."""
         self.children: dict[int, str] = {}
+        load_client()
         self._thread.start()
 
     def params(self, given: Mapping[str, Any]) -> None:

@@ -112,7 +112,8 @@ class Ladder(Searcher):
         error: bool = False,  # noqa: FBT001, FBT002 - Tune's signature
     ) -> None:
         """Tell Optuna how a first trial ended."""
-        if trial_id in self._drawn:
+        # A process that dies after its result is told a second time: the result stands.
+        if trial_id in self._drawn and trial_id not in self._objectives:
             self._objectives[trial_id] = (result or {}).get("objective", FAILED)
             self._inner.on_trial_complete(trial_id, result, error)
 
@@ -174,18 +175,20 @@ def search(
         ServiceUnavailableError: The cluster has no place for a trial, or Tune itself failed.
     """
     _check_room(settings)
-    records: list[TrialRecord] = []
+    records: dict[int, TrialRecord] = {}
 
     def collect(record: TrialRecord) -> None:
-        records.append(record)
-        told(record)
+        # A process that dies after its result is told a second time: the result stands.
+        if record.number not in records:
+            records[record.number] = record
+            told(record)
 
     with tempfile.TemporaryDirectory(prefix="millwright-tune-") as scratch, _quiet():
         try:
             _tuner(dataset, settings, _Listener(collect), scratch).fit()
         except (tune.TuneError, ray.exceptions.RayError) as error:
             raise ServiceUnavailableError("Ray", " ".join(str(error).split())[:500]) from error
-    return sorted(records, key=lambda one: one.number)
+    return [records[number] for number in sorted(records)]
 
 
 def _tuner(

@@ -163,6 +163,17 @@ class Tracking:
         )
 
 
+def load_client() -> None:
+    """Import MLflow's client, here and now.
+
+    To be called before a thread uses it beside Ray: pickling looks for names in every module there
+    is, MLflow's modules load others when they are looked at, and a module that two threads import
+    at once is broken for the whole process.
+    """
+    import mlflow.entities
+    import mlflow.tracking  # noqa: F401 - for the side effect
+
+
 def _client(uri: str) -> Any:
     from mlflow.environment_variables import (
         MLFLOW_HTTP_REQUEST_MAX_RETRIES,
