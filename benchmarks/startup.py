@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-import psutil
+from ray_app.demo.books import resident_gib
 
 
 def main() -> None:
@@ -59,22 +59,11 @@ def start(home: str) -> tuple[float, float]:
         else:
             raise SystemExit((Path(home) / "up.log").read_text())
         elapsed = time.monotonic() - began
-        memory = _resident_gib(platform.pid)
+        memory = resident_gib(platform.pid)
         print(f"ready after {elapsed:.1f} s, {memory:.2f} GiB", file=sys.stderr)
         platform.send_signal(signal.SIGINT)
         platform.wait(90)
     return elapsed, memory
-
-
-def _resident_gib(pid: int) -> float:
-    """Return the proportional set size of a process and all it started: shared pages once."""
-    total = 0
-    for process in (parent := psutil.Process(pid), *parent.children(recursive=True)):
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:
-            continue  # it ended while we looked
-    return total / 2**30
 
 
 if __name__ == "__main__":

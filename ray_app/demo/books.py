@@ -113,11 +113,15 @@ def verdicts(on: Connection, plan: DemoPlan, *, live_us: int, until_us: int) -> 
     )
 
 
-def resident_gib() -> float:
-    """Return the memory of this process and all that it started, shared pages counted once."""
-    me = psutil.Process()
+def resident_gib(pid: int | None = None) -> float:
+    """Return the memory of a process and all that it started, shared pages counted once.
+
+    Args:
+        pid: The process; this one when None.
+    """
+    root = psutil.Process(pid)
     total = 0
-    for process in (me, *me.children(recursive=True)):
+    for process in (root, *root.children(recursive=True)):
         try:
             total += process.memory_full_info().pss
         except psutil.Error:
