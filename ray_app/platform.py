@@ -1,11 +1,11 @@
 """Brings the whole platform up in order, and down again in reverse.
 
     lock of the home
-    ├── warden ── Kafka ∥ PostgreSQL                               beside
+    ├── warden ── Kafka ∥ PostgreSQL ── migrations, topic          beside
     ├── Ray                                                        each other
-    ├── migrations, topic                                          needs Kafka, PostgreSQL
     ├── services.json                                              now other commands find us
-    ├── crew: consumers, scorer, retrainer; Serve                  needs all of the above
+    ├── Serve                                                      needs all of the above
+    ├── crew: consumers, scorer, retrainer                         the same, after Serve
     └── MLflow                                                     needs PostgreSQL, not awaited
 
 Whoever uses it adds what it wants of the last line: `millwright up` everything, the demonstration
@@ -195,7 +195,7 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
         pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="bring-up")
         # Not awaited: who waits for a service that is being stopped is told by its supervisor.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        started = pool.submit(services.bring_up, settings, supervisor, pool, say)
+        started = pool.submit(_bring_up, settings, supervisor, pool, say)
         say("Ray: starting")
         began = time.monotonic()
         ray = stack.enter_context(ray_cluster)
@@ -203,7 +203,6 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
         stack.enter_context(_ended_by_signals())
         say(f"Ray answers, its dashboard on {ray.dashboard} ({time.monotonic() - began:.1f} s)")
         up = started.result()
-        _prepare(up.settings, say)
         told = _running(up.settings, ray)
         state.write(settings.home, told)
         crew = Crew(on_failure=lambda name, why: say(f"{name} failed and is run again: {why}"))
@@ -229,13 +228,18 @@ def _ray(settings: Settings, cpus: int | None) -> AbstractContextManager[cluster
     return cluster.local(settings.home, dashboard_port=port, cpus=cpus)
 
 
-def _prepare(settings: Settings, say: Say) -> None:
+def _bring_up(
+    settings: Settings, supervisor: Supervisor, pool: ThreadPoolExecutor, say: Say
+) -> services.Services:
+    """Start the services, then migrate the database and make the topic, all while Ray starts."""
     from ingestion.kafka.admin import ensure_topic
     from storage.migrate import upgrade
 
-    revision = upgrade(_known(settings.storage))
-    topic = ensure_topic(_known(settings.kafka))
+    up = services.bring_up(settings, supervisor, pool, say)
+    revision = upgrade(_known(up.settings.storage))
+    topic = ensure_topic(_known(up.settings.kafka))
     say(f"database at revision {revision}, topic {topic.name} is there")
+    return up
 
 
 def _running(settings: Settings, ray: cluster.Cluster) -> state.Running:

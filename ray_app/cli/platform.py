@@ -48,11 +48,9 @@ def up(
         }
     )
     with running(settings, say=progress) as platform:
-        platform.serve(wait=False)
-        platform.start_consumers(settings.env.millwright_consumers)
-        platform.wait_for_api()
+        platform.serve()
         # Not before: their start takes CPU that the API needs to come up.
-        platform.begin_mlflow()
+        platform.start_consumers(settings.env.millwright_consumers)
         platform.start_scorer()
         platform.start_retrainer()
         line(f"console and API   {platform.api}")
