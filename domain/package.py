@@ -1,6 +1,6 @@
 r"""The model format: a manifest and arrays in one blob, verified before it is believed.
 
-    b"MILLWRIGHT MODEL 1\n" + SHA-256 of the rest (64 hex digits) + b"\n" + npz
+    b"MILLWRIGHT MODEL 2\n" + SHA-256 of the rest (64 hex digits) + b"\n" + npz
 
 The npz holds `manifest` (JSON as bytes) and plain arrays; nothing in it can run code. The same
 model always gives the same bytes.
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from domain.errors import ModelRejectedError
 from domain.machines import MachineClass, Sensor
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MAGIC: Final = b"MILLWRIGHT MODEL %d\n" % FORMAT
 _HEAD: Final = len(MAGIC) + 65
 

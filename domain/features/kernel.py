@@ -59,7 +59,10 @@ def respond(plan: Plan, memory: Memory, regime: int, dt: float) -> None:
         keep = 0.0 if first or plan.lags_s[lag] <= 0 else np.exp(-dt / plan.lags_s[lag])
         for other in range(regimes):
             place = lag * regimes + other
-            memory.lagged[place] = keep * memory.lagged[place] + (1 - keep) * (other == regime)
+            if first and plan.lags_s[lag] > 0 and not np.isnan(plan.past[place]):
+                memory.lagged[place] = plan.past[place]
+            else:
+                memory.lagged[place] = keep * memory.lagged[place] + (1 - keep) * (other == regime)
     memory.clock[REGIME] = regime
 
 
@@ -101,6 +104,9 @@ def follow(plan: Plan, memory: Memory, residuals: Matrix, dt: float) -> None:
         rate = plan.leak * gain
         if young and abs(residuals[sensor]) > plan.wild[sensor]:
             pass
+        elif not young and memory.clock[SEEN] < plan.cold and abs(mean) > plan.gate[sensor]:
+            # A known machine whose past is not known yet: what it shows may be that past.
+            rate = 0.0
         elif not young and abs(mean) > plan.gate[sensor]:
             if returns(plan, memory, sensor, mean):
                 rate = quick

@@ -23,6 +23,12 @@ WORTH: Final = 0.02
 LEAK: Final = 0.02
 """A frozen baseline follows at this share of its rate: nothing stays an alarm for weeks."""
 
+PASTS: Final = 0.99
+"""Share of pasts after which the wait of a machine without a known past is long enough."""
+
+LONGEST: Final = 4.0
+"""Longest such wait, in the longest lag."""
+
 WILD: Final = 6.0
 """A new machine may differ from its class by that many deviations and still teach a baseline."""
 
@@ -79,7 +85,7 @@ def fit_features(
     found = find_regimes([one.values for one in histories], most=spec.regimes, seed=seed)
     blank = _best_plan([_blank_plan(spec, one, period_s) for one in found], histories)
     plan, bases = _fit_residuals(blank, histories)
-    plan = plan._replace(cold=_cold_rows(plan, period_s))
+    plan = _with_past(plan, histories, period_s)
     features = len(plan.kinds) * len(plan.prior)
     model = FeatureModel(
         plan=plan,
@@ -113,6 +119,7 @@ def _blank_plan(spec: FrontSpec, points: OperatingPoints, period_s: float) -> Pl
         operating=points.weights,
         lags_s=np.array(LAGS_S if regimes > 1 else LAGS_S[:1]),
         response=np.zeros((sensors, regimes * (len(LAGS_S) if regimes > 1 else 1))),
+        past=np.full(regimes * (len(LAGS_S) if regimes > 1 else 1), np.nan),
         unit=np.ones(sensors),
         scale=np.ones((regimes, sensors)),
         prior=np.ones(sensors),
@@ -180,13 +187,25 @@ def _settled(plan: Plan, history: History) -> int:
     return len(history) // 4 if len(plan.lags_s) > 1 else 0
 
 
-def _cold_rows(plan: Plan, period_s: float) -> float:
-    """Return after how many readings no lag's unknown past moves a sensor by a deviation."""
-    sensors, regimes = len(plan.unit), len(plan.centres)
-    moved = np.ptp(plan.response.reshape(sensors, -1, regimes), axis=2) / plan.unit[:, None]
-    wait_s = plan.lags_s * np.log(np.maximum(moved.max(axis=0), 1.0))
-    longest_s = min(float(wait_s.max()), 2.0 * float(plan.lags_s.max()))
-    return max(plan.cold, float(np.ceil(longest_s / period_s)))
+def _with_past(plan: Plan, histories: Sequence[History], period_s: float) -> Plan:
+    """Learn the regimes' usual past, and how long a machine that begins with it is not judged.
+
+    A machine that is met in the middle of its work has a past that nobody saw. Begun with the usual
+    one, a sensor is wrong by the response to the difference, which dies away with each lag. The
+    wait is over when in `PASTS` of all pasts less than a deviation is left of it.
+    """
+    lagged = [_lagged(plan, one)[_settled(plan, one) :: THIN] for one in histories]
+    pasts = np.concatenate(lagged)
+    usual = pasts.mean(axis=0)
+    lags = np.repeat(plan.lags_s, len(plan.centres))
+    wait_s, step_s = 0.0, max(float(plan.lags_s.max()) / 8, period_s)
+    while wait_s < LONGEST * plan.lags_s.max():
+        left = np.exp(-wait_s / np.maximum(lags, 1e-9)) * (pasts - usual)
+        wrong = np.abs(left @ plan.response.T) / plan.unit
+        if np.quantile(wrong, PASTS, axis=0).max() < 1:
+            break
+        wait_s += step_s
+    return plan._replace(past=usual, cold=max(plan.cold, float(np.ceil(wait_s / period_s))))
 
 
 def _lagged(plan: Plan, history: History) -> Matrix:

@@ -31,6 +31,7 @@ class Plan(NamedTuple):
     operating: Matrix  # (S,) 1 / range of an operating sensor, 0 for the others
     lags_s: Matrix  # (T,) time constants of the response; the first is 0, the regime itself
     response: Matrix  # (S, T * R) what the regimes' past adds to each sensor
+    past: Matrix  # (T * R,) the regimes' usual past, which a machine begins with; NaN: not known
     unit: Matrix  # (S,) healthy standard deviation over all regimes: the baseline's unit
     scale: Matrix  # (R, S) healthy standard deviation in a regime
     prior: Matrix  # (S,) pseudo-readings that the class's own level weighs in a new baseline

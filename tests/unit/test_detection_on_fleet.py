@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from domain.accounting import Account, Alarm, Fault, settle
@@ -134,3 +135,28 @@ def test_every_failure_mode_is_caught_without_crying_wolf(exam: Exam, detector: 
     assert found.median_delay_s < 180
     blamed = [stories[name].roots[0] in exam.failures[name].sensors for name in MACHINES]
     assert np.mean(blamed) >= 0.85
+
+
+def test_a_machine_met_in_the_middle_of_its_work_is_judged_as_if_known_from_the_start(
+    exam: Exam,
+) -> None:
+    """A scorer that starts anew sees the last readings only: temperatures carry an unseen past."""
+    fleet = exam.fleet
+    pipeline = Pipeline.fit(
+        PipelineSpec(), tuple(exam.learnt.values()), fleet.machine_class, seed=0
+    )
+    wait = pipeline.warmup_rows
+    strays = []
+    for one in exam.learnt.values():
+        known = _alarms(pipeline, one, 0)
+        for first in range(0, len(one) - wait - 1000, 400):
+            met = _alarms(pipeline, one, first)
+            strays.append(np.mean((met & ~known[first:])[wait:]))
+
+    assert len(strays) > 60
+    assert max(strays) < 0.01
+
+
+def _alarms(pipeline: Pipeline, one: History, first: int) -> npt.NDArray[np.bool_]:
+    state = pipeline.new_state(one.machine)
+    return pipeline.score(state, one.instants_us[first:], one.values[first:]).score > 1
