@@ -16,9 +16,11 @@ from ingestion.settings import KafkaSettings
 from ray_app.embedded.state import Running, read
 from ray_app.settings import Settings
 from storage.settings import StorageSettings
+from tuning.settings import TuningSettings
 
 _PACKAGES = ("ray", "confluent-kafka", "psycopg2-binary", "mlflow", "scikit-learn", "numpy")
 _LEAST_FREE_BYTES = 2 * 2**30
+_MLFLOW_WAIT_S = 5.0
 _LEAST_MEMORY_BYTES = 4 * 2**30
 
 
@@ -67,6 +69,8 @@ def examine(settings: Settings) -> list[Finding]:
         probes += [lambda: _lag(kafka, storage)]
     if uri is not None:
         probes += [lambda: _mlflow(uri)]
+    if uri is not None and storage is not None:
+        probes += [lambda: _aliases(storage, settings.tuning())]
     found = [_safely(probe) for probe in probes]
     return [*found, *(listeners(running.pid) if running else ())]
 
@@ -197,6 +201,25 @@ def _mlflow(uri: str) -> Finding:
         state=f"{uri} {'answers' if healthy else 'does not answer'}",
         wrong=not healthy,
         advice="" if healthy else "It may still be starting; its log is in mlflow/mlflow.out",
+    )
+
+
+def _aliases(storage: StorageSettings, tuning: TuningSettings) -> Finding:
+    from storage.connect import session
+    from storage.models import versions
+    from tuning.registry import behind
+    from tuning.tracking import Tracking
+
+    with session(storage) as on:
+        if not versions(on):
+            return Finding(subject="aliases", state="none: there is no champion yet")
+        tracking = Tracking(tuning.tracking_uri, tuning.artifact_root)
+        tracking.open(_MLFLOW_WAIT_S)
+        found = behind(on, tracking)
+    return Finding(
+        subject="aliases",
+        state="; ".join(map(str, found)) or "MLflow's are where Postgres says",
+        advice="Bring them up: `millwright model reconcile`" if found else "",
     )
 
 

@@ -7,6 +7,7 @@ A crash between the two leaves aliases behind; `follow` brings them up, and ever
 """
 
 import logging
+from dataclasses import dataclass
 
 from domain.errors import ServiceUnavailableError
 from storage import models
@@ -71,8 +72,28 @@ def rollback(
     return version, _follow_soon(tuning, machine_class, line)
 
 
-def follow(tracking: Tracking, machine_class: str, line: list[int]) -> list[str]:
-    """Bring MLflow's aliases to what Postgres says; return what was changed, in words.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """An alias of MLflow that is not where Postgres says.
+
+    Attributes:
+        machine_class: The registered model.
+        alias: Which one.
+        present: Version it is at; None for nowhere.
+        wanted: Version it should be at.
+    """
+
+    machine_class: str
+    alias: Alias
+    present: int | None
+    wanted: int | None
+
+    def __str__(self) -> str:
+        return f"{self.alias} of {self.machine_class}: {self.present} → {self.wanted}"
+
+
+def follow(tracking: Tracking, machine_class: str, line: list[int]) -> list[Behind]:
+    """Bring MLflow's aliases to what Postgres says; return what was changed.
 
     Args:
         tracking: Open.
@@ -82,29 +103,50 @@ def follow(tracking: Tracking, machine_class: str, line: list[int]) -> list[str]
     Raises:
         ServiceUnavailableError: MLflow does not answer, or has no such version.
     """
+    found = compare(tracking, machine_class, line)
+    for one in found:
+        tracking.alias(machine_class, one.alias, one.wanted)
+    return found
+
+
+def compare(tracking: Tracking, machine_class: str, line: list[int]) -> list[Behind]:
+    """Return which aliases are not what Postgres says; changes nothing.
+
+    Raises:
+        ServiceUnavailableError: MLflow does not answer.
+    """
     present = tracking.aliases(machine_class)
     wanted: dict[Alias, int | None] = {
         "champion": line[-1] if line else None,
         "previous": line[-2] if len(line) > 1 else None,
     }
-    changed = []
-    for alias, version in wanted.items():
-        if present.get(alias) != version:
-            tracking.alias(machine_class, alias, version)
-            changed.append(f"{alias} of {machine_class}: {present.get(alias)} → {version}")
-    return changed
+    return [
+        Behind(machine_class=machine_class, alias=alias, present=present.get(alias), wanted=version)
+        for alias, version in wanted.items()
+        if present.get(alias) != version
+    ]
 
 
-def reconcile(on: Connection, tracking: Tracking) -> list[str]:
+def behind(on: Connection, tracking: Tracking) -> list[Behind]:
+    """Return the aliases of every class that are not what Postgres says; changes nothing.
+
+    Raises:
+        ServiceUnavailableError: MLflow does not answer.
+    """
+    lines = {name: models.champion_line(on, name) for name in sorted(models.versions(on))}
+    return [one for name, line in lines.items() for one in compare(tracking, name, line)]
+
+
+def reconcile(on: Connection, tracking: Tracking) -> list[Behind]:
     """Bring the aliases of every class to what Postgres says; return what was changed.
 
     Raises:
         ServiceUnavailableError: MLflow does not answer.
     """
-    names = sorted(models.versions(on))
-    return [
-        text for name in names for text in follow(tracking, name, models.champion_line(on, name))
-    ]
+    found = behind(on, tracking)
+    for one in found:
+        tracking.alias(one.machine_class, one.alias, one.wanted)
+    return found
 
 
 def _follow_soon(tuning: TuningSettings | None, machine_class: str, line: list[int]) -> str:

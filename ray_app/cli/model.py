@@ -1,4 +1,4 @@
-"""`millwright model list|history|promote|rollback`: which version serves, since when and why."""
+"""`millwright model …`: which version serves, since when and why; promotion and rollback."""
 
 import getpass
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from domain.errors import BadInputError
+from domain.errors import BadInputError, ServiceUnavailableError
 from ray_app.cli import context
 from ray_app.cli.output import DryRun, Json, json_line, line, progress, rows
 from ray_app.settings import Settings
@@ -16,6 +16,7 @@ from tuning.settings import TuningSettings
 app = typer.Typer(help="Model versions and the champion of each class.", no_args_is_help=True)
 
 _COLUMNS = ("machine_class", "version", "champion", "objective", "false_alarm_rate", "trained_at")
+_MLFLOW_WAIT_S = 60.0
 _EVENTS = ("at", "machine_class", "version", "event", "actor", "reason")
 
 ClassName = Annotated[str, typer.Argument(metavar="CLASS", help="Machine class.")]
@@ -113,6 +114,34 @@ def rollback(
         storage, _tuning(found), machine_class, actor=_actor(), reason=reason
     )
     _tell(machine_class, version, trouble, "champion again", as_json=as_json)
+
+
+@app.command()
+def reconcile(dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Bring MLflow's aliases to the champions that Postgres knows."""
+    from storage.connect import session
+    from tuning import registry
+    from tuning.tracking import Tracking
+
+    found = context.settings()
+    storage, tuning = context.required_storage(found), _tuning(found)
+    if tuning is None:
+        raise ServiceUnavailableError(
+            "MLflow",
+            "none is configured and none runs under this home",
+            "Start the platform with `millwright up`, or set MLFLOW_TRACKING_URI",
+        )
+    tracking = Tracking(tuning.tracking_uri, tuning.artifact_root)
+    tracking.open(_MLFLOW_WAIT_S)
+    with session(storage) as on:
+        moved = (registry.behind if dry_run else registry.reconcile)(on, tracking)
+    if as_json:
+        json_line([asdict(one) for one in moved])
+        return
+    for one in moved:
+        line(f"{'would move' if dry_run else 'moved'} {one}")
+    if not moved:
+        line("MLflow's aliases are where Postgres says")
 
 
 def _tell(machine_class: str, version: int, trouble: str, did: str, *, as_json: bool) -> None:

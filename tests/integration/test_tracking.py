@@ -154,7 +154,11 @@ def test_postgres_decides_and_aliases_follow(
     )
     assert tracking.aliases(kind) == {"champion": 1}
     with session(database) as on:
-        changed = registry.reconcile(on, tracking)
-        assert registry.reconcile(on, tracking) == []
-    assert changed == [f"champion of {kind}: 1 → 3", f"previous of {kind}: None → 1"]
+        behind = registry.behind(on, tracking)
+        assert registry.reconcile(on, tracking) == behind
+        assert registry.behind(on, tracking) == []
+    assert [str(one) for one in behind] == [
+        f"champion of {kind}: 1 → 3",
+        f"previous of {kind}: None → 1",
+    ]
     assert registry.promote(database, None, kind, 2, actor="me", reason="") == ""
