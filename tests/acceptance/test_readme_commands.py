@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,28 @@ def _block(name: str) -> str:
     )
     assert found, f"the README has no block of commands named {name}"
     return found[1]
+
+
+def _answer(name: str) -> dict[str, Any]:
+    found = re.search(
+        rf"<!-- answer: {name} -->\n```json\n(.*?)```",
+        (_ROOT / "README.md").read_text(),
+        re.DOTALL,
+    )
+    assert found, f"the README has no answer named {name}"
+    answer: dict[str, Any] = json.loads(found[1])
+    return answer
+
+
+def _shape(value: object) -> object:
+    """Return names and types of an answer, without its values; of a list what stands first."""
+    match value:
+        case dict():
+            return {key: _shape(one) for key, one in value.items()}
+        case [first, *_]:
+            return [_shape(first)]
+        case _:
+            return type(value).__name__
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +158,8 @@ def test_the_commands_do_what_the_readme_says(platform: dict[str, str]) -> None:
 
     _shell(_block("ray"), platform)
     answers = _shell(_block("http"), platform)
-    assert '"score"' in answers
-    assert '"contributions"' in answers
+    assert _shape(json.loads(answers.splitlines()[-1])) == _shape(_answer("predict"))
+    assert json.loads(_shell(_block("problem"), platform)) == _answer("problem")
 
     replayed = _shell(_block("replay"), platform)
     assert "would send 2 readings of mill-1 with 2 sensors: flow, pressure" in replayed
