@@ -3,7 +3,7 @@
 #   make demo [ONCE=1] [JSON=1]   machines fail and Millwright notices
 #   make up                       the platform, until Ctrl-C
 #   make run ARGS='doctor'        the command line
-#   make check | test | nightly | bench | lock
+#   make check | test | coverage | nightly | bench | lock
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -26,7 +26,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 unexport PYTHONDONTWRITEBYTECODE
 PACKAGES := domain observability storage ingestion tuning ray_app
 
-.PHONY: help demo up run check test nightly bench lock jars clean
+.PHONY: help demo up run check test coverage nightly bench lock jars clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -74,6 +74,10 @@ check-lock:
 
 test: $(READY)
 	@pytest -m "not nightly" $(ARGS)
+
+# Lines and branches of the room that nothing may touch from outside.
+coverage: $(READY)
+	@pytest tests/unit --cov=domain --cov-branch --cov-report=term:skip-covered --cov-fail-under=95
 
 nightly: $(READY)
 	@MILLWRIGHT_TEST_PROFILE=nightly pytest $(ARGS)

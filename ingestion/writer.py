@@ -11,6 +11,7 @@ from domain.wire import RawBatch, Rejection, RejectReason
 from ingestion.kafka import steps_of
 from observability import catalogue
 from observability.catalogue import Metrics
+from observability.meter import Meter
 from storage import rates
 from storage.connect import translated
 from storage.intake import Intake, Sorted
@@ -77,7 +78,7 @@ class Writer:
     ) -> None:
         self._store, self._group_id, self._topic = store, group_id, topic
         self._totals, self._observer = totals, observer
-        self._reported = (monotonic(), totals.consumed)
+        self._meter = Meter(now_s=monotonic(), count=totals.consumed)
 
     def write(
         self, raw: RawBatch, found: Sorted, steps: tuple[Advance, ...], *, now_us: int
@@ -97,15 +98,13 @@ class Writer:
 
     def report(self, lag: int) -> None:
         """Refresh this worker's row of `pipeline_rates`."""
-        then, before = self._reported
-        now = monotonic()
-        self._reported = (now, self._totals.consumed)
+        per_second = self._meter.per_second(self._totals.consumed, now_s=monotonic())
         with translated(), self._store.connection as connection:
             rates.report(
                 connection,
                 worker=self._observer.worker,
                 stage="consume",
-                per_second=(self._totals.consumed - before) / max(now - then, 1e-3),
+                per_second=per_second,
                 total=self._totals.stored,
                 lag=lag,
             )
