@@ -34,7 +34,7 @@ def second_node(address: str) -> Iterator[None]:
         [*started, f"--address={address}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            while sum(node["Alive"] for node in ray.nodes()) < 2:
+            while sum(node["Alive"] for node in ray.nodes()) < 2:  # type: ignore[no-untyped-call] # Ray's gap
                 assert process.poll() is None
                 time.sleep(0.1)
             yield
@@ -46,7 +46,7 @@ def places() -> dict[str, str]:
     """Return consumer → node."""
     from ray.util.state import list_actors
 
-    return {one.name: one.node_id for one in list_actors() if one.state == "ALIVE"}
+    return {str(one.name): str(one.node_id) for one in list_actors() if one.state == "ALIVE"}
 
 
 def main(home: Path, given: str) -> None:
