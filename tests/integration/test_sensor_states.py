@@ -16,7 +16,7 @@ def machine(database: StorageSettings) -> int:
     """Return the key of pump-1."""
     with session(database) as on:
         roster_store.register_class(on, PUMP)
-        return roster_store.register_machines(on, PUMP.name, ["pump-1"])[0].key
+        return roster_store.register_machines(on, ["pump-1"], PUMP.name)["pump-1"].key
 
 
 def state(machine: int, sensor: str, condition: Condition, last_s: int) -> SensorState:
