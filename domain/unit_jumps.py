@@ -17,7 +17,8 @@ from domain.readings import Matrix
 type Counts = npt.NDArray[np.int64]
 
 CONFIRM_ROWS: Final = 3
-"""So many readings in a row must be where a conversion puts them."""
+"""After so many readings in a row where a conversion puts them it is sure. The first is left out of
+a score already: one reading in another unit would spoil the window for as long as it is in it."""
 
 _ANY: Final = ((1e3, 0.0), (1e-3, 0.0))
 """A lost or added prefix, milli or kilo, happens to every unit."""
@@ -92,7 +93,7 @@ def new_jump_memory(sensors: int) -> JumpMemory:
 def jumped(
     values: Matrix, memory: JumpMemory, conversions: Matrix, flags: npt.NDArray[np.bool_]
 ) -> None:
-    """Mark values in another unit, shape (n, S), from the confirming reading on.
+    """Mark values in another unit, shape (n, S).
 
     Args:
         values: Shape (n, S), oldest first; NaN is missing and changes nothing.
@@ -108,7 +109,7 @@ def jumped(
                 continue
             _follow(value, sensor, memory, conversions[sensor])
             memory.last[sensor] = value
-            flags[index, sensor] = memory.fits[sensor] >= CONFIRM_ROWS
+            flags[index, sensor] = memory.fits[sensor] > 0
 
 
 @njit
