@@ -74,6 +74,7 @@ class SensorWatch:
         missing_rows: Shape (S,); missing values in a row from which on it has dropped out.
         low: Shape (S,); smallest physically possible value.
         high: Shape (S,); largest physically possible value.
+        usual: Shape (2, S); smallest and largest value of the history, NaN where not known.
         conversions: Shape (S, C, 2); factor and offset to units that may be confused.
     """
 
@@ -81,6 +82,7 @@ class SensorWatch:
     missing_rows: Matrix
     low: Matrix
     high: Matrix
+    usual: Matrix
     conversions: Matrix
 
     @classmethod
@@ -101,6 +103,7 @@ class SensorWatch:
             missing_rows=limits[1],
             low=np.array([machine_class.sensors[at].low for at in range(sensors)]),
             high=np.array([machine_class.sensors[at].high for at in range(sensors)]),
+            usual=_usual(histories, sensors),
             conversions=conversions_of(machine_class),
         )
 
@@ -111,6 +114,7 @@ class SensorWatch:
             "missing_rows": self.missing_rows.copy(),
             "low": self.low.copy(),
             "high": self.high.copy(),
+            "usual": self.usual.copy(),
         }
 
     @classmethod
@@ -121,6 +125,8 @@ class SensorWatch:
             missing_rows=arrays["missing_rows"],
             low=arrays["low"],
             high=arrays["high"],
+            # A package of an earlier release does not say.
+            usual=arrays.get("usual", np.full((2, len(arrays["low"])), np.nan)),
             conversions=conversions_of(machine_class),
         )
 
@@ -141,7 +147,7 @@ class SensorWatch:
         run_lengths(dense, memory.runs, runs)
         same, missing = runs
         other_unit = np.empty(values.shape, dtype=np.bool_)
-        jumped(dense, memory.jumps, self.conversions, other_unit)
+        jumped(dense, memory.jumps, self.conversions, self.usual, other_unit)
         codes = np.zeros(values.shape, dtype=np.uint8)
         codes[(values < self.low) | (values > self.high)] = SensorFault.OUT_OF_RANGE
         # Another unit often leads out of the range as well; it says more.
@@ -149,6 +155,13 @@ class SensorWatch:
         codes[same >= self.stuck_rows] = SensorFault.STUCK
         codes[missing >= self.missing_rows] = SensorFault.DROPOUT
         return codes
+
+
+def _usual(histories: Sequence[History], sensors: int) -> Matrix:
+    values = np.concatenate([np.empty((0, sensors)), *[one.values for one in histories]])
+    lowest = np.fmin.reduce(values, axis=0, initial=np.inf)
+    highest = np.fmax.reduce(values, axis=0, initial=-np.inf)
+    return np.stack([lowest, highest])
 
 
 def longest_runs(values: Matrix) -> npt.NDArray[np.int64]:

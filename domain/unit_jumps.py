@@ -35,13 +35,13 @@ CONVERSIONS: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     "mm/s": ((1 / 25.4, 0.0),),
     "um": ((1 / 25.4, 0.0),),
     "l/min": ((0.264172, 0.0), (0.06, 0.0), (1 / 60, 0.0)),
-    "m3/h": ((1000 / 60, 0.0), (0.588578, 0.0), (1 / 3600, 0.0)),
+    "m3/h": ((1000 / 60, 0.0), (1 / 3600, 0.0)),
     "/min": ((1 / 60, 0.0),),
     "Hz": ((60.0, 0.0),),
-    "kW": ((1.34102, 0.0),),
     "%": ((0.01, 0.0),),
 }
-"""UCUM code → factor and offset to the units that people use instead."""
+"""UCUM code → factor and offset to the units that people use instead. Factors near 1, such as that
+of kW and horsepower, are not here: a machine at another load looks the same."""
 
 _LEARN_ROWS = 30
 """A level of fewer readings is no level yet."""
@@ -91,7 +91,11 @@ def new_jump_memory(sensors: int) -> JumpMemory:
 
 @njit
 def jumped(
-    values: Matrix, memory: JumpMemory, conversions: Matrix, flags: npt.NDArray[np.bool_]
+    values: Matrix,
+    memory: JumpMemory,
+    conversions: Matrix,
+    usual: Matrix,
+    flags: npt.NDArray[np.bool_],
 ) -> None:
     """Mark values in another unit, shape (n, S).
 
@@ -99,6 +103,8 @@ def jumped(
         values: Shape (n, S), oldest first; NaN is missing and changes nothing.
         memory: Of the machine; changed in place.
         conversions: As `conversions_of` gives them.
+        usual: Shape (2, S), smallest and largest healthy value; within there is no jump. NaN where
+            that is not known.
         flags: Filled.
     """
     for index in range(values.shape[0]):
@@ -108,6 +114,8 @@ def jumped(
                 flags[index, sensor] = False
                 continue
             _follow(value, sensor, memory, conversions[sensor])
+            if usual[0, sensor] <= value <= usual[1, sensor]:
+                memory.which[sensor], memory.fits[sensor] = -1, 0
             memory.last[sensor] = value
             flags[index, sensor] = memory.fits[sensor] > 0
 

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.class_files import load_class
 from domain.machines import MachineClass, Sensor
 from domain.readings import Matrix
 from domain.sensor_health import AT_LEAST_ROWS, SensorFault, SensorWatch
+from domain.simulation.fleet import Fleet
 from tests.unit.learning_samples import healthy, history, machine_class
 
 
@@ -155,6 +157,43 @@ def test_a_reading_that_fits_by_chance_is_left_out_alone(
     faults = unit_watch.check(unit_watch.new_memory(), values)
 
     assert np.argwhere(faults).tolist() == [[200, 0]]
+
+
+def test_what_health_has_shown_before_is_no_other_unit() -> None:
+    """A pump that idles at a sixtieth of its flow speaks in litres per minute all the same."""
+    idling = steady(600)
+    idling[300:, 2] /= 60
+    watch = SensorWatch.fit([history("m", idling)], UNITS)
+
+    faults = watch.check(watch.new_memory(), idling)
+
+    assert not faults.any()
+    older = watch.to_arrays()
+    del older["usual"]
+    unguarded = SensorWatch.from_arrays(older, UNITS)
+    assert (unguarded.check(unguarded.new_memory(), idling)[300:, 2] == SensorFault.UNIT_JUMP).all()
+
+
+@pytest.mark.parametrize("name", ["pump", "fan"])
+def test_a_fleet_that_fails_never_speaks_in_another_unit(name: str) -> None:
+    """Regimes, wear and every failure of the shipped classes, after an hour of learning."""
+    start_us, hour_us = 1_750_000_000_000_000, 3_600_000_000
+    names = [f"m{at}" for at in range(6)]
+    fleet = Fleet.create(load_class(name), names, start_us=start_us, seed=3)
+    learnt = [history(names[one.machine], one.values) for one in fleet.advance(start_us + hour_us)]
+    watch = SensorWatch.fit(learnt, fleet.machine_class)
+    for at, mode in enumerate(fleet.modes):
+        onset_us = start_us + hour_us + 300_000_000
+        fleet.inject(
+            names[at % 6], mode, onset_us=onset_us, develop_s=90, duration_s=600, severity=2
+        )
+
+    lived = list(fleet.advance(start_us + 4 * hour_us))
+
+    assert len(lived) == len(names)
+    for one in lived:
+        codes = watch.check(watch.new_memory(), one.values)
+        assert not (codes == SensorFault.UNIT_JUMP).any()
 
 
 def test_one_wild_value_does_not_blind_the_watch(unit_watch: SensorWatch) -> None:
