@@ -170,7 +170,8 @@ class ScorerActor:
                 rate = (self._scored - before) / (now - reported)
                 with translated(), work.on:
                     self._report(work.on, per_second=rate, lag=lag)
-                    work.tick(caught_up=bool(source.assigned) and lag <= max(_FEW, rate))
+                    caught_up = bool(source.assigned) and lag <= max(_FEW, rate)
+                    work.tick(source.verify, caught_up=caught_up)
                 source.commit(positions)
                 reported, before = now, self._scored
 

@@ -1,7 +1,9 @@
 """What one run of the scorer holds in its hands."""
 
+from collections.abc import Callable
+
 from domain.arrivals import Arrivals
-from domain.conditions import StateBook
+from domain.conditions import Condition, StateBook
 from domain.incidents import Change
 from domain.readings import ReadingBatch
 from ingestion.consume import wall_clock_us
@@ -41,8 +43,16 @@ class ScorerWork:
             total.add(self._judge.judge(batch, machines, champion))
         return total
 
-    def tick(self, *, caught_up: bool) -> None:
-        """Write who is silent now and whose clock is off; in the caller's transaction."""
+    def tick(self, confirm: Callable[[], None], *, caught_up: bool) -> None:
+        """Write who is silent now and whose clock is off; in the caller's transaction.
+
+        Args:
+            confirm: Raises when Kafka is away: then nobody is silent, we are deaf.
+            caught_up: Whether nothing waits to be read.
+
+        Raises:
+            ServiceUnavailableError: Kafka or Postgres is away.
+        """
         roster = self.intake.roster
         periods_s = {
             key: roster.classes[one.machine_class].period_s for key, one in roster.by_key.items()
@@ -50,6 +60,8 @@ class ScorerWork:
         changes = self._arrivals.tick(
             self._book, periods_s, now_us=wall_clock_us(), caught_up=caught_up
         )
+        if any(one.condition is Condition.SILENT for two in changes for one in two.present):
+            confirm()
         sensor_states.write(self.on, changes)
 
     def commit(self, found: Verdicts, group_id: str, steps: tuple[Advance, ...]) -> None:

@@ -1,10 +1,20 @@
 """The states of sensors in a real Postgres."""
 
+from contextlib import closing
+
 import pytest
 
-from domain.conditions import Condition, SensorState, StateChanges
+from domain.arrivals import Arrivals
+from domain.conditions import Condition, SensorState, StateBook, StateChanges
+from domain.errors import ServiceUnavailableError
+from domain.readings import History
+from ingestion.consume import wall_clock_us
+from ray_app.judge import Judge
+from ray_app.scorer_work import ScorerWork
 from storage import fleet, roster_store, sensor_states, verdicts
-from storage.connect import rows, session
+from storage.connect import Connection, connect, rows, session
+from storage.intake import Intake
+from storage.offsets import Topic
 from storage.settings import StorageSettings
 from tests.ingest_support import PUMP
 
@@ -78,3 +88,44 @@ def test_a_state_cannot_end_before_it_began(database: StorageSettings, machine: 
     wrong = state(machine, "s1", Condition.STUCK, -1)
     with pytest.raises(Exception, match="order"), session(database) as on:
         sensor_states.write(on, [StateChanges(present=(wrong,))])
+
+
+class _NoPast:
+    """A scorer that has nothing to look back on."""
+
+    def before(self, machine: str, instant_us: int, rows: int) -> History:
+        """Return no readings."""
+        raise AssertionError((machine, instant_us, rows))
+
+
+def test_while_kafka_is_away_nobody_is_called_silent(
+    database: StorageSettings, machine: int
+) -> None:
+    """Before the first silence is written Kafka is asked; where it is there, silence is stored."""
+    long_ago_us = wall_clock_us() - 3_600_000_000
+    asked: list[str] = []
+
+    def away() -> None:
+        raise ServiceUnavailableError("Kafka", "it does not answer")
+
+    def work(on: Connection) -> ScorerWork:
+        book = StateBook()
+        return ScorerWork(
+            judge=Judge(_NoPast(), (), {}, book),
+            intake=Intake(lookup),
+            on=on,
+            topic=Topic(name="t", id="t"),
+            arrivals=Arrivals({machine: long_ago_us}, long_ago_us),
+            book=book,
+        )
+
+    with closing(connect(database)) as lookup:
+        with pytest.raises(ServiceUnavailableError), session(database) as on:
+            work(on).tick(away, caught_up=True)
+        with session(database) as on:
+            assert sensor_states.every(on) == ()
+            work(on).tick(lambda: asked.append("Kafka"), caught_up=True)
+            (silent,) = sensor_states.every(on)
+
+    assert (silent.condition, silent.since_us) == (Condition.SILENT, long_ago_us)
+    assert asked == ["Kafka"]
