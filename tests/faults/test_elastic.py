@@ -51,7 +51,7 @@ def test_a_backlog_calls_a_second_consumer_and_quiet_sends_both_home(
     ) as process:
         assert process.stdin is not None
         changes = tmp_path / "changes"
-        until(lambda: "0 → 1" in text(changes), 90)
+        until(lambda: "0 → 1" in text(changes), 180)
         # No consumer has to be there for the lag to be known.
         while sum(total > 0 for total in totals(database).values()) < 2:
             assert process.poll() is None
