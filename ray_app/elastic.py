@@ -113,6 +113,7 @@ class Elastic:
         self._metrics, self._say, self._every_s, self._clock = metrics, say, every_s, clock
         self._rules = rules or Rules()
         self._tide = Tide(self._rules, clock())
+        self._told_lag = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="elastic", daemon=True)
 
@@ -139,19 +140,29 @@ class Elastic:
         target = wanted(now, self._bounds, self._rules)
         self._metrics.set(CONSUMERS, target, count="wanted")
         self._metrics.set(CONSUMERS, present, count="present")
-        # Who consumes tells its own part; without consumers nobody else would.
-        self._metrics.set(LAG, 0 if present else now.lag, group="ingest")
+        self._tell_lag(now)
         if target != present and not self._stop.is_set():
             self._change(now, target)
         return now
 
+    def _tell_lag(self, now: Situation) -> None:
+        """Tell what waits where no consumer does; who consumes tells its own part."""
+        if now.present == 0:
+            self._metrics.set(LAG, now.lag, group="ingest")
+            self._told_lag = True
+        elif self._told_lag:
+            self._metrics.set(LAG, 0, group="ingest")
+            self._told_lag = False
+
     def _change(self, now: Situation, target: int) -> None:
         self._say(f"consumers: {now.present} → {target}, {now.lag} messages wait")
-        for _ in range(target - now.present):
-            self._hands.add()
-        for _ in range(now.present - target):
-            self._hands.retire()
-        self._tide.changed(self._clock())
+        try:
+            for _ in range(target - now.present):
+                self._hands.add()
+            for _ in range(now.present - target):
+                self._hands.retire()
+        finally:
+            self._tide.changed(self._clock())
 
     def _run(self) -> None:
         while not self._stop.is_set():
