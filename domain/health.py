@@ -34,31 +34,37 @@ class Evidence:
 
     Attributes:
         score: Its last score; None when it was never scored.
-        silent_s: Seconds since its last reading; None when it never sent one.
-        period_s: Nominal seconds between two readings of its class.
+        silent: Whether it stopped sending, or never began.
         incident_kinds: Kinds of its live incidents: `machine`, `sensor`.
     """
 
     score: float | None
-    silent_s: float | None
-    period_s: float
+    silent: bool = False
     incident_kinds: frozenset[str] = frozenset()
+
+
+def patience_s(period_s: float) -> float:
+    """Return after how many seconds without a reading a machine is silent.
+
+    Args:
+        period_s: Nominal seconds between two readings of its class.
+    """
+    return max(SILENT_AT_LEAST_S, SILENT_PERIODS * period_s)
 
 
 def health_of(evidence: Evidence) -> Health:
     """Return the most urgent thing that is true of a machine.
 
-    >>> health_of(Evidence(score=0.2, silent_s=1.0, period_s=0.5))
+    >>> health_of(Evidence(score=0.2))
     <Health.HEALTHY: 'healthy'>
-    >>> health_of(Evidence(score=0.9, silent_s=1.0, period_s=0.5))
+    >>> health_of(Evidence(score=0.9))
     <Health.WATCH: 'watch'>
     """
     if "machine" in evidence.incident_kinds:
         return Health.ANOMALOUS
     if "sensor" in evidence.incident_kinds:
         return Health.SENSOR_FAULT
-    patience_s = max(SILENT_AT_LEAST_S, SILENT_PERIODS * evidence.period_s)
-    if evidence.silent_s is None or evidence.silent_s > patience_s:
+    if evidence.silent:
         return Health.SILENT
     if evidence.score is None:
         return Health.NOT_SCORED

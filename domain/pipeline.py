@@ -50,8 +50,7 @@ class PipelineState:
     def copy(self) -> Self:
         """Return a state that can be advanced without changing this one."""
         features: list[Any] = [array.copy() for array in self.features]
-        sensors: list[Any] = [array.copy() for array in self.sensors]
-        return type(self)(features=Memory(*features), sensors=WatchMemory(*sensors))
+        return type(self)(features=Memory(*features), sensors=self.sensors.copy())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -235,15 +234,16 @@ class Pipeline:
     def _from_parts(cls, manifest: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Self:
         spec = PipelineSpec.from_dict(manifest["spec"])
         golden = take_prefix(arrays, "golden")
+        machine_class = class_from(manifest["machine_class"])
         return cls(
             spec=spec,
-            machine_class=class_from(manifest["machine_class"]),
+            machine_class=machine_class,
             front=FeatureModel.from_arrays(
                 take_prefix(arrays, "front"), manifest["window_rows"], manifest["known_machines"]
             ),
             detector=DETECTORS[spec.detector].restore(take_prefix(arrays, "detector")),
             threshold=float(manifest["threshold"]),
-            watch=SensorWatch.from_arrays(take_prefix(arrays, "watch")),
+            watch=SensorWatch.from_arrays(take_prefix(arrays, "watch"), machine_class),
             golden=History(
                 machine=manifest["golden_machine"],
                 instants_us=golden["instants_us"],

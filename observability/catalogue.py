@@ -132,6 +132,12 @@ LAG = Metric(
     labels=("group",),
     help="Messages in Kafka that a group (ingest, scorer) has not taken yet",
 )
+CONSUMERS = Metric(
+    name="millwright_consumers",
+    kind=Kind.GAUGE,
+    labels=("count",),
+    help="Consumer actors: wanted by lag and partitions, present without those on their way out",
+)
 BATCH_LATENCY = Metric(
     name="millwright_batch_seconds",
     kind=Kind.HISTOGRAM,
@@ -243,6 +249,7 @@ CATALOGUE: tuple[Metric, ...] = (
     DUPLICATES,
     QUARANTINED,
     LAG,
+    CONSUMERS,
     BATCH_LATENCY,
     BATCH_SIZE,
     INFRASTRUCTURE_FAULTS,

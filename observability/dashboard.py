@@ -73,6 +73,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Not taken yet", "short", (c.LAG,), **{"{{group}}": latest(c.LAG, "sum", "group")}
             ),
             _panel(
+                "Consumers",
+                "short",
+                (c.CONSUMERS,),
+                **{"{{count}}": latest(c.CONSUMERS, "max", "count")},
+            ),
+            _panel(
                 "Kept out",
                 "ops",
                 (c.DUPLICATES, c.QUARANTINED, c.PRODUCE_ERRORS),

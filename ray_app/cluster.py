@@ -157,8 +157,14 @@ def use_token(home: Path) -> Path:
     return path
 
 
-def as_actor(
-    plain: type, *arguments: Any, name: str, cpus: float = 0.1, threads: int = 2, restarts: int = -1
+def as_actor(  # noqa: PLR0913 - one argument per option of Ray, each with its default
+    plain: type,
+    *arguments: Any,
+    name: str,
+    cpus: float = 0.1,
+    threads: int = 2,
+    restarts: int = -1,
+    spread: bool = False,
 ) -> Any:
     """Create an actor of a plain class and return its handle.
 
@@ -169,6 +175,8 @@ def as_actor(
         cpus: Share of a logical CPU that is set aside.
         threads: Calls at the same time; two, so that `stop` is heard while `run` runs.
         restarts: How often Ray starts a dead one again; -1 for always.
+        spread: Place it apart from its like, over all nodes of the cluster; else Ray fills one
+            node after the other.
     """
     import ray
 
@@ -179,5 +187,6 @@ def as_actor(
         "max_restarts": restarts,
         # Who runs a call of a dead actor again is `ray_app.crew`, which can wait in between.
         "max_task_retries": 0,
+        "scheduling_strategy": "SPREAD" if spread else "DEFAULT",
     }
     return ray.remote(plain).options(**options).remote(*arguments)

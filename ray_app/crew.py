@@ -43,6 +43,7 @@ class _Member:
     began_s: float
     pause_s: float = 0.0
     due_s: float | None = None
+    leaving: bool = False
     failures: list[str] = field(default_factory=list)
 
 
@@ -86,6 +87,27 @@ class Crew:
         with self._lock:
             return self._members[name].handle
 
+    def retire(self, name: str) -> None:
+        """Ask a member to finish and go, and wait for nothing: it keeps its name until it is gone.
+
+        However long it takes, it is not ended before; only `close` has no such patience.
+
+        Raises:
+            KeyError: There is none of this name.
+        """
+        with self._lock:
+            member = self._members[name]
+        if not member.leaving:
+            member.leaving = True
+            member.handle.stop.remote()
+
+    def staying(self, kind: str) -> tuple[str, ...]:
+        """Return the members of a kind that were not asked to go."""
+        with self._lock:
+            return tuple(
+                name for name, m in self._members.items() if m.kind == kind and not m.leaving
+            )
+
     def release(self, name: str, *, within_s: float = 20.0) -> None:
         """Let one member finish and go; one that does not finish in time is ended."""
         with self._lock:
@@ -123,6 +145,9 @@ class Crew:
         try:
             ray.get(member.run)
         except Exception as error:  # noqa: BLE001 - whatever ended it, it is told and run again
+            if member.leaving:
+                self._gone(name, member)
+                return
             why = " ".join(str(error).split())[-300:]
             now = time.monotonic()
             member.pause_s = next_pause(member.pause_s, now - member.began_s)
@@ -131,8 +156,16 @@ class Crew:
             self._on_failure(name, why)
         else:
             # It finished by itself, such as a producer with nothing left to send.
-            with self._lock:
-                self._members.pop(name, None)
+            self._gone(name, member)
+
+    def _gone(self, name: str, member: _Member) -> None:
+        import ray
+
+        with self._lock:
+            self._members.pop(name, None)
+        if member.leaving:
+            # Its process would wait for ever, and its name stay taken.
+            ray.kill(member.handle)
 
 
 def _drain(members: list[_Member], within_s: float) -> None:

@@ -4,26 +4,21 @@ No client and no clock: what the stream's scorer decides, apart from where it re
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from domain.incidents import (
-    Incident,
-    IncidentRules,
-    IncidentTracker,
-    sensor_rows,
-)
+from domain.conditions import FROM_READINGS, GapWatch, StateBook
+from domain.incidents import IncidentRules, IncidentTracker, sensor_rows
 from domain.machines import Machine
 from domain.pipeline import Pipeline, PipelineState
 from domain.readings import History, Instants, ReadingBatch
 from ray_app.champions import Champion
-from ray_app.judged import Changed, View
+from ray_app.judged import Changed, Verdicts, View, padded, restored
 from ray_app.serve.verdict import widened
-from storage import verdicts
-from storage.verdicts import Anomaly, Kind, Live, State
+from storage.verdicts import Kind, Live
 
 _MOST_RESTORED_ROWS = 4000
 """Stored readings per machine that a scorer looks back on when it starts."""
@@ -43,32 +38,12 @@ class Past(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class Verdicts:
-    """What one batch came to.
-
-    Attributes:
-        scored: Readings that were scored.
-        late: Readings older than one of the same machine that was scored before; left out.
-        unjudged: Readings of a class without a champion; left out.
-        anomalies: Anomalous readings.
-        changes: Incidents, in the order of events.
-        states: The last state of each machine.
-    """
-
-    scored: int = 0
-    late: int = 0
-    unjudged: int = 0
-    anomalies: list[Anomaly] = field(default_factory=list)
-    changes: list[Changed] = field(default_factory=list)
-    states: list[State] = field(default_factory=list)
-
-
-@dataclass(slots=True, kw_only=True)
 class _Machine:
     version: int
     state: PipelineState
     last_us: int
     trackers: dict[Kind, IncidentTracker]
+    gaps: GapWatch
 
 
 class Judge:
@@ -78,6 +53,7 @@ class Judge:
         past: Stored readings, from which windows are restored.
         live: Incidents that are open already.
         scored_until: Machine key → instant up to which verdicts were given before.
+        book: States of sensors that are stored; changed in place.
         rules: When an incident of a machine opens and closes.
     """
 
@@ -86,9 +62,10 @@ class Judge:
         past: Past,
         live: Iterable[Live],
         scored_until: dict[int, int],
+        book: StateBook | None = None,
         rules: IncidentRules | None = None,
     ) -> None:
-        self._past = past
+        self._past, self._book = past, StateBook() if book is None else book
         self._rules: dict[Kind, IncidentRules] = {
             "machine": rules or IncidentRules(),
             "sensor": _SENSOR_RULES,
@@ -138,6 +115,7 @@ class Judge:
         values = widened(batch.values[rows], len(pipeline.machine_class.sensors))
         scores = pipeline.score(machine.state, at, values)
         machine.last_us = int(at[-1])
+        machine.gaps.see(at)
         found.scored += len(rows)
         # What the champion was trained on fills its windows, but is not judged by it; and what was
         # judged before a crash keeps the verdict it got.
@@ -148,7 +126,11 @@ class Judge:
         view = view.take(np.flatnonzero(fresh))
         found.anomalies += view.anomalies()
         found.changes += self._follow(machine, view)
-        found.states.append(view.state())
+        gaps = machine.gaps.conditions(machine.last_us)
+        found.conditions.append(
+            self._book.settle(key, view.sensor_conditions() | gaps, FROM_READINGS)
+        )
+        found.states.append(view.state(gap=bool(gaps)))
 
     def _machine(self, known: Machine, champion: Champion, first_us: int) -> _Machine:
         key, name = known.key, known.name
@@ -163,13 +145,14 @@ class Judge:
             sensors = len(pipeline.machine_class.sensors)
             pipeline.score(state, past.instants_us, widened(past.values, sensors))
         last_us = int(past.instants_us[-1]) if len(past) else until_us - 1
-        machine = self._machines[key] = _Machine(
+        self._machines[key] = _Machine(
             version=champion.version,
             state=state,
             last_us=max(last_us, until_us - 1) if machine is None else machine.last_us,
             trackers=self._trackers(key, machine, pipeline),
+            gaps=_gaps(pipeline, past, machine),
         )
-        return machine
+        return self._machines[key]
 
     def _trackers(
         self, key: int, before: _Machine | None, pipeline: Pipeline
@@ -177,9 +160,9 @@ class Judge:
         trackers: dict[Kind, IncidentTracker] = {}
         for kind, rules in self._rules.items():
             if before is not None:
-                incident = _padded(before.trackers[kind].incident, pipeline)
+                incident = padded(before.trackers[kind].incident, pipeline)
             else:
-                incident = _restored(self._live.get((key, kind)), pipeline)
+                incident = restored(self._live.get((key, kind)), pipeline)
             trackers[kind] = IncidentTracker(rules, incident)
         return trackers
 
@@ -200,6 +183,17 @@ def _newer(instants_us: Instants, last_us: int) -> npt.NDArray[np.intp]:
     return np.flatnonzero(instants_us > running[:-1])
 
 
+def _gaps(pipeline: Pipeline, past: History, before: _Machine | None) -> GapWatch:
+    if before is not None:
+        return before.gaps
+    period_s = pipeline.machine_class.period_s
+    gaps = GapWatch(period_s=period_s, window_s=pipeline.front.window_rows * period_s)
+    gaps.see(past.instants_us)
+    # The ingestion may still hold the last seconds of the past: that would be no hole.
+    gaps.look_away()
+    return gaps
+
+
 def _trained_until(champion: Champion) -> int:
     until = champion.pipeline.about.get("to_us", 0)
     return until if isinstance(until, int) else 0
@@ -208,38 +202,3 @@ def _trained_until(champion: Champion) -> int:
 def _look_back(pipeline: Pipeline) -> int:
     baseline = _BASELINES * pipeline.spec.baseline_s / pipeline.machine_class.period_s
     return min(max(pipeline.warmup_rows, round(baseline)), _MOST_RESTORED_ROWS)
-
-
-def _restored(incident: verdicts.Incident | None, pipeline: Pipeline) -> Incident | None:
-    """Return a stored incident as the tracker knows it; its evidence in proportion."""
-    if incident is None:
-        return None
-    position = pipeline.machine_class.position
-    evidence = [0.0] * len(position)
-    for part in incident.evidence:
-        if part.sensor in position:
-            evidence[position[part.sensor]] = part.share * incident.anomalies
-    return Incident(
-        began_us=incident.began_us,
-        opened_us=incident.opened_us,
-        last_seen_us=incident.last_seen_us,
-        peak_score=incident.peak_score,
-        anomalies=incident.anomalies,
-        evidence=tuple(evidence),
-    )
-
-
-def _padded(incident: Incident | None, pipeline: Pipeline) -> Incident | None:
-    """Return an incident with a column for every sensor: a class may have gained some since."""
-    if incident is None:
-        return None
-    sensors = len(pipeline.machine_class.sensors)
-    evidence = (*incident.evidence, *[0.0] * sensors)[:sensors]
-    return Incident(
-        began_us=incident.began_us,
-        opened_us=incident.opened_us,
-        last_seen_us=incident.last_seen_us,
-        peak_score=incident.peak_score,
-        anomalies=incident.anomalies,
-        evidence=evidence,
-    )

@@ -1,13 +1,14 @@
 """Scored readings of one machine as the rows that Postgres keeps. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from domain.conditions import StateChanges, What, sensor_conditions
 from domain.incidents import Change, Incident, IncidentEvent
-from domain.pipeline import Scores
+from domain.pipeline import Pipeline, Scores
 from domain.readings import Instants, Matrix
 from ray_app.champions import Champion
 from ray_app.serve.verdict import contributions, faults_of
@@ -24,6 +25,39 @@ class Changed:
 
     change: Change
     incident: verdicts.Incident
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdicts:
+    """What one batch came to.
+
+    Attributes:
+        scored: Readings that were scored.
+        late: Readings older than one of the same machine that was scored before; left out.
+        unjudged: Readings of a class without a champion; left out.
+        anomalies: Anomalous readings.
+        changes: Incidents, in the order of events.
+        states: The last state of each machine.
+        conditions: Changes of sensors' states.
+    """
+
+    scored: int = 0
+    late: int = 0
+    unjudged: int = 0
+    anomalies: list[Anomaly] = field(default_factory=list)
+    changes: list[Changed] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    conditions: list[StateChanges] = field(default_factory=list)
+
+    def add(self, other: "Verdicts") -> None:
+        """Take in what another batch came to."""
+        self.scored += other.scored
+        self.late += other.late
+        self.unjudged += other.unjudged
+        self.anomalies += other.anomalies
+        self.changes += other.changes
+        self.states += other.states
+        self.conditions += other.conditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,8 +109,17 @@ class View:
                 ),
             )
 
-    def state(self) -> State:
-        """Return what is known of the machine after the last row."""
+    def sensor_conditions(self) -> dict[What, tuple[int, int]]:
+        """Return what is wrong with each sensor after the last row, and since which row."""
+        names = self.champion.pipeline.machine_class.sensor_names
+        return sensor_conditions(names, self.at, self.scores.sensor_faults)
+
+    def state(self, *, gap: bool = False) -> State:
+        """Return what is known of the machine after the last row.
+
+        Args:
+            gap: Whether the model's window has a hole.
+        """
         names = self.champion.pipeline.machine_class.sensor_names
         faults = faults_of(names, self.scores.sensor_faults[-1])
         return State(
@@ -86,6 +129,7 @@ class View:
             model_version=self.champion.version,
             quality={
                 "ready": bool(self.scores.ready[-1]),
+                "gap": gap,
                 "faults": [{"sensor": one.sensor, "kind": one.kind} for one in faults],
             },
         )
@@ -132,3 +176,38 @@ class View:
 
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def restored(incident: verdicts.Incident | None, pipeline: Pipeline) -> Incident | None:
+    """Return a stored incident as the tracker knows it; its evidence in proportion."""
+    if incident is None:
+        return None
+    position = pipeline.machine_class.position
+    evidence = [0.0] * len(position)
+    for part in incident.evidence:
+        if part.sensor in position:
+            evidence[position[part.sensor]] = part.share * incident.anomalies
+    return Incident(
+        began_us=incident.began_us,
+        opened_us=incident.opened_us,
+        last_seen_us=incident.last_seen_us,
+        peak_score=incident.peak_score,
+        anomalies=incident.anomalies,
+        evidence=tuple(evidence),
+    )
+
+
+def padded(incident: Incident | None, pipeline: Pipeline) -> Incident | None:
+    """Return an incident with a column for every sensor: a class may have gained some since."""
+    if incident is None:
+        return None
+    sensors = len(pipeline.machine_class.sensors)
+    evidence = (*incident.evidence, *[0.0] * sensors)[:sensors]
+    return Incident(
+        began_us=incident.began_us,
+        opened_us=incident.opened_us,
+        last_seen_us=incident.last_seen_us,
+        peak_score=incident.peak_score,
+        anomalies=incident.anomalies,
+        evidence=evidence,
+    )

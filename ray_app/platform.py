@@ -28,6 +28,7 @@ from ray_app.crew import Crew
 from ray_app.embedded import services, state
 from ray_app.embedded.ports import choose
 from ray_app.embedded.supervisor import Supervisor
+from ray_app.metrics import process_metrics
 from ray_app.settings import Settings
 from storage.settings import StorageSettings
 
@@ -61,6 +62,7 @@ class Platform:
     api: str = ""
     _begin_mlflow: Callable[[], Future[None]]
     _running: state.Running
+    _watchers: ExitStack
     _mlflow: Future[None] | None = None
 
     @property
@@ -97,14 +99,24 @@ class Platform:
         if self._mlflow is not None:
             self._mlflow.result()
 
-    def start_consumers(self, count: int) -> None:
-        """Set actors to work that bring readings from Kafka to Postgres."""
-        from ray_app.consumer_actor import ConsumerActor
+    def start_consumers(self, least: int, most: int) -> None:
+        """Set actors to work that bring readings from Kafka to Postgres.
 
-        for number in range(count):
-            name = f"consumer-{number}"
-            actor = cluster.as_actor(ConsumerActor, self.kafka, self.storage, name, name=name)
-            self.crew.add(name, actor, kind="consumer")
+        Args:
+            least: At once, and always.
+            most: Up to so many while they are behind; no fewer than `least`.
+        """
+        from ingestion.elasticity import Bounds
+        from ray_app.elastic import ConsumerActors, Elastic
+
+        actors = ConsumerActors(self.crew, self.kafka, self.storage)
+        for _ in range(least):
+            actors.add()
+        bounds = Bounds(least=least, most=max(least, most))
+        if bounds.least != bounds.most:
+            elastic = Elastic(actors.standings, actors, bounds, process_metrics(), say=self.say)
+            elastic.start()
+            self._watchers.callback(elastic.stop)
 
     def start_producer(self, plan: "ProducerPlan", *, number: int = 0) -> Any:
         """Set an actor to work that simulates machines; return its handle."""
@@ -207,6 +219,7 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
         state.write(settings.home, told)
         crew = Crew(on_failure=lambda name, why: say(f"{name} failed and is run again: {why}"))
         stack.callback(crew.close)
+        watchers = stack.enter_context(ExitStack())
         yield Platform(
             settings=up.settings,
             cluster=ray,
@@ -216,6 +229,7 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
             dashboard=ray.dashboard,
             _begin_mlflow=up.begin_mlflow,
             _running=told,
+            _watchers=watchers,
         )
         say("stopping: the actors finish what they hold, then everything ends")
 

@@ -1,28 +1,31 @@
 """The actor that scores the stream with the champions, in a consumer group of its own."""
 
 import logging
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from threading import Event
 from time import monotonic
 
+from domain.arrivals import Arrivals
+from domain.conditions import StateBook
 from domain.errors import NotFoundError, PartitionLostError, PlatformError, ServiceUnavailableError
 from domain.incidents import Change
-from domain.readings import ReadingBatch
 from ingestion.batching import backoff_s
+from ingestion.consume import wall_clock_us
 from ingestion.kafka import KafkaSource, ensure_topic
 from ingestion.settings import KafkaSettings
 from observability import catalogue
 from ray_app.champions import Champions
-from ray_app.judge import Judge, Verdicts
+from ray_app.judge import Judge
+from ray_app.judged import Verdicts
 from ray_app.metrics import process_metrics
 from ray_app.registry import PostgresRegistry
-from storage import offsets, rates, verdicts
+from ray_app.scorer_work import ScorerWork
+from storage import offsets, rates, sensor_states, verdicts
 from storage.connect import Connection, connect, rows, session, translated
 from storage.intake import Intake
-from storage.offsets import Advance, Topic
+from storage.offsets import Topic
 from storage.pool import Pool
 from storage.settings import StorageSettings
 
@@ -33,6 +36,9 @@ _TAKE_S = 0.1
 
 _REPORT_EVERY_S = 1.0
 _HEALTHY_AFTER_S = 30.0
+
+_FEW = 100
+"""With no more messages behind than this, or than a second's worth, everybody was heard."""
 
 
 class ScorerActor:
@@ -54,6 +60,8 @@ class ScorerActor:
     readings. Readings of a class that has no champion, while another has one, are passed over.
     A reading that is older than one of the same machine that was scored before is stored, but not
     scored: its window is gone.
+
+    Every second it also looks who has not been heard, so that silence is noticed without a reading.
 
     A plain class: `ray_app.cluster` makes it an actor with two threads, so that `stop` is heard
     while `run` runs. Only settings cross into the process; clients are opened inside.
@@ -127,15 +135,22 @@ class ScorerActor:
                 # A crash of the server takes back verdicts and offsets alike: they are made again.
                 rows(writing, "SET synchronous_commit = off")
                 live, until = verdicts.live_incidents(writing), verdicts.scored_until(writing)
-            work = _Work(
-                judge=Judge(registry, live, until), intake=Intake(lookup), on=writing, topic=topic
+                book = StateBook(sensor_states.every(writing))
+                arrivals = Arrivals(sensor_states.heard_before(writing), wall_clock_us())
+            work = ScorerWork(
+                judge=Judge(registry, live, until, book),
+                intake=Intake(lookup),
+                on=writing,
+                topic=topic,
+                arrivals=arrivals,
+                book=book,
             )
             source = stack.enter_context(
                 KafkaSource.open(self._kafka, topic, lambda start: self._positions(topic, start))
             )
             self._pump(source, work, champions)
 
-    def _pump(self, source: KafkaSource, work: "_Work", champions: Champions) -> None:
+    def _pump(self, source: KafkaSource, work: ScorerWork, champions: Champions) -> None:
         positions: dict[int, int] = {}
         reported, before = monotonic(), self._scored
         while not self._stop.is_set():
@@ -144,7 +159,7 @@ class ScorerActor:
                 began = monotonic()
                 raw = source.batch(messages)
                 steps = source.steps(raw)
-                sorted_ = work.intake.sort(raw, now_us=_now_us())
+                sorted_ = work.intake.sort(raw, now_us=wall_clock_us())
                 found = work.judge_all(sorted_.readings, champions)
                 work.commit(found, self._kafka.group_id, steps)
                 self._count(found, monotonic() - began)
@@ -155,6 +170,8 @@ class ScorerActor:
                 rate = (self._scored - before) / (now - reported)
                 with translated(), work.on:
                     self._report(work.on, per_second=rate, lag=lag)
+                    caught_up = bool(source.assigned) and lag <= max(_FEW, rate)
+                    work.tick(source.verify, caught_up=caught_up)
                 source.commit(positions)
                 reported, before = now, self._scored
 
@@ -171,7 +188,7 @@ class ScorerActor:
         for one in found.changes:
             if one.change is Change.OPENED:
                 metrics.add(catalogue.INCIDENTS_OPENED, 1, kind=one.incident.kind)
-        now_us = _now_us()
+        now_us = wall_clock_us()
         for state in found.states:
             delay_s = (now_us - state.instant_us) / 1e6
             metrics.observe(catalogue.SCORE_DELAY, max(0.0, delay_s))
@@ -195,44 +212,3 @@ class ScorerActor:
             service = "kafka" if fault.service == "Kafka" else "postgres"
             self._metrics.add(catalogue.INFRASTRUCTURE_FAULTS, service=service)
         _log.warning("%s: %s; it begins anew at the stored offset", self._worker, fault)
-
-
-class _Work:
-    """What one run holds in its hands, to be dropped as a whole after a fault."""
-
-    def __init__(self, *, judge: Judge, intake: Intake, on: Connection, topic: Topic) -> None:
-        self.intake, self.on = intake, on
-        self._judge, self._topic = judge, topic
-
-    def judge_all(self, batches: tuple[ReadingBatch, ...], champions: Champions) -> Verdicts:
-        """Score batches of several classes."""
-        total, known = Verdicts(), champions.known.champions
-        machines = self.intake.roster.by_key
-        for batch in batches:
-            found = self._judge.judge(batch, machines, known.get(batch.machine_class.name))
-            total.scored += found.scored
-            total.late += found.late
-            total.unjudged += found.unjudged
-            total.anomalies += found.anomalies
-            total.changes += found.changes
-            total.states += found.states
-        return total
-
-    def commit(self, found: Verdicts, group_id: str, steps: tuple[Advance, ...]) -> None:
-        """Write verdicts and the offsets behind them as one."""
-        closed_by_people: list[verdicts.Incident] = []
-        with translated(), self.on:
-            for one in found.changes:
-                if one.change is Change.OPENED:
-                    verdicts.open_incident(self.on, one.incident)
-                elif not verdicts.update_incident(self.on, one.incident):
-                    closed_by_people.append(one.incident)
-            verdicts.write_anomalies(self.on, found.anomalies)
-            verdicts.write_states(self.on, found.states)
-            offsets.advance(self.on, group_id, self._topic, steps)
-        for incident in closed_by_people:
-            self._judge.forget_incident(incident.machine_key, incident.kind)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -68,6 +68,7 @@ class Environment(BaseSettings):
     millwright_auth: str = Field("loopback", pattern="^(loopback|required)$")
     millwright_dashboard_port: int | None = Field(None, ge=1, le=65535)
     millwright_consumers: int = Field(1, ge=0, le=256)
+    millwright_max_consumers: int = Field(4, ge=0, le=256)
     millwright_log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
 

@@ -27,7 +27,8 @@ class MachineRow:
         model_version: What scored it.
         quality: Data quality as the scorer saw it.
         incidents: Live incidents, oldest first: `{id, kind, began, root_sensor, peak_score}`.
-        silent_s: Seconds since its newest reading, by the database's clock.
+        conditions: What is wrong with its sensors, oldest first: `{sensor, condition, since,
+            last_seen}`; the sensor is empty where the machine as a whole is meant.
     """
 
     key: int
@@ -41,7 +42,7 @@ class MachineRow:
     model_version: int | None
     quality: dict[str, Any]
     incidents: tuple[dict[str, Any], ...]
-    silent_s: float | None
+    conditions: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +127,7 @@ class SweepRow:
 _MACHINES = """
 SELECT m.key, m.name, m.machine_class, c.period_s, m.created_at, r.instant, s.instant, s.score,
        s.model_version, coalesce(s.quality, '{}'), coalesce(i.live, '[]'),
-       extract(epoch FROM clock_timestamp() - r.instant)::float8
+       coalesce(w.wrong, '[]')
 FROM machines m
 JOIN machine_classes c ON c.name = m.machine_class
 LEFT JOIN machine_states s ON s.machine_key = m.key
@@ -138,6 +139,11 @@ LEFT JOIN LATERAL (
         'root_sensor', root_sensor, 'peak_score', peak_score) ORDER BY began) AS live
     FROM incidents WHERE machine_key = m.key AND closed IS NULL
 ) i ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('sensor', sensor, 'condition', condition, 'since', since,
+        'last_seen', last_seen) ORDER BY since, sensor, condition) AS wrong
+    FROM sensor_states WHERE machine_key = m.key
+) w ON true
 """
 
 
@@ -171,7 +177,7 @@ def machines(
             model_version=row[8],
             quality=row[9],
             incidents=tuple(row[10]),
-            silent_s=row[11],
+            conditions=tuple(row[11]),
         )
         for row in found
     )

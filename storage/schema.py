@@ -205,6 +205,19 @@ machine_states = Table(
     _now("updated_at"),
 )
 
+sensor_states = Table(
+    "sensor_states",
+    metadata,
+    # What is wrong now, apart from anomalies; gone when it is over. The scorer writes changes only.
+    Column("machine_key", Integer, ForeignKey("machines.key"), primary_key=True),
+    Column("sensor", Text, primary_key=True),  # empty: the machine as a whole
+    # stuck | dropout | out_of_range | unit_jump | gap | silent | clock_skew
+    Column("condition", Text, primary_key=True),
+    Column("since", _Instant, nullable=False),
+    Column("last_seen", _Instant, nullable=False),
+    CheckConstraint("last_seen >= since", name="order"),
+)
+
 models = Table(
     "models",
     metadata,

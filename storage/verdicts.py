@@ -96,7 +96,8 @@ class State:
         instant_us: Instant of its latest scored reading.
         score: Its score.
         model_version: What scored it.
-        quality: Data quality for people: `{"ready": bool, "faults": [{"sensor", "kind"}]}`.
+        quality: Data quality for people: `{"ready": bool, "gap": bool, "faults": [{"sensor",
+            "kind"}]}`; a gap is a hole in the window that was scored.
     """
 
     machine_key: int

@@ -32,7 +32,10 @@ def up(
     port: Port = None,
     dashboard_port: DashboardPort = None,
     consumers: Annotated[
-        int | None, typer.Option(min=0, help="Consumer actors to begin with.")
+        int | None, typer.Option(min=0, help="Consumer actors that are always there.")
+    ] = None,
+    max_consumers: Annotated[
+        int | None, typer.Option(min=0, help="Consumer actors while they are behind.")
     ] = None,
 ) -> None:
     """Start services, Ray, ingestion, scoring and the API; stop all of it on Ctrl-C."""
@@ -45,12 +48,14 @@ def up(
             "millwright_http_port": port,
             "millwright_dashboard_port": dashboard_port,
             "millwright_consumers": consumers,
+            "millwright_max_consumers": max_consumers,
         }
     )
     with running(settings, say=progress) as platform:
         platform.serve()
         # Not before: their start takes CPU that the API needs to come up.
-        platform.start_consumers(settings.env.millwright_consumers)
+        env = settings.env
+        platform.start_consumers(env.millwright_consumers, env.millwright_max_consumers)
         platform.start_scorer()
         platform.start_retrainer()
         line(f"console and API   {platform.api}")

@@ -70,7 +70,7 @@ class SensorFaultSeen(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         sensor: Its name.
-        kind: stuck, dropout or out_of_range.
+        kind: stuck, dropout, out_of_range or unit_jump.
     """
 
     sensor: str

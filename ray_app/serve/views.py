@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from domain.conditions import Condition
 from domain.health import Evidence, Health, health_of
 from storage.fleet import MachineRow, ModelRow, SweepRow
 from storage.incidents import AnomalyRow, IncidentRow
@@ -23,8 +24,26 @@ class LiveIncident:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SensorCondition:
+    """What is wrong with a sensor now; an empty `sensor` means the machine as a whole.
+
+    `condition` is stuck, dropout, out_of_range, unit_jump, gap, silent or clock_skew. Times are
+    those of readings; for silent and clock_skew those of their arrival.
+    """
+
+    sensor: str
+    condition: Condition
+    since: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineView:
-    """A machine and what is known of it; `silent_s` counts since its newest reading."""
+    """A machine and what is known of it.
+
+    `silent_s` counts since a reading of it last arrived, while it is silent; it is null while the
+    machine speaks, and before anybody listened. `conditions` are apart from `incidents`.
+    """
 
     id: str
     machine_class: str
@@ -37,6 +56,7 @@ class MachineView:
     model_version: int | None
     root_sensor: str | None
     incidents: list[LiveIncident]
+    conditions: list[SensorCondition]
     data_quality: dict[str, Any]
     registered_at: datetime
 
@@ -125,19 +145,20 @@ class ReadingPage(Page[ReadingView]):
 
 def machine_view(row: MachineRow) -> MachineView:
     """Return a machine as the API and the console show it."""
+    now = datetime.now(UTC)
     live = [
         LiveIncident(**(one | {"began": datetime.fromisoformat(one["began"])}))
         for one in row.incidents
     ]
-    faults = row.quality.get("faults") or ()
+    conditions = [_condition(one) for one in row.conditions]
+    silent = next((one for one in conditions if one.condition is Condition.SILENT), None)
     root = next((one.root_sensor for one in live if one.kind == "machine"), None)
     root = root or next((one.root_sensor for one in live), None)
-    root = root or next((str(one.get("sensor")) for one in faults), None)
+    root = root or next((one.sensor for one in conditions if one.sensor), None)
     health = health_of(
         Evidence(
             score=row.score,
-            silent_s=row.silent_s,
-            period_s=row.period_s,
+            silent=silent is not None or (row.last_reading is None and row.scored_at is None),
             incident_kinds=frozenset(one.kind for one in live),
         )
     )
@@ -149,10 +170,20 @@ def machine_view(row: MachineRow) -> MachineView:
         threshold=1.0,
         scored_at=row.scored_at,
         last_reading=row.last_reading,
-        silent_s=row.silent_s,
+        silent_s=None if silent is None else max(0.0, (now - silent.since).total_seconds()),
         model_version=row.model_version,
         root_sensor=root,
         incidents=live,
+        conditions=conditions,
         data_quality=row.quality,
         registered_at=row.registered_at,
+    )
+
+
+def _condition(stored: Mapping[str, Any]) -> SensorCondition:
+    return SensorCondition(
+        sensor=stored["sensor"],
+        condition=Condition(stored["condition"]),
+        since=datetime.fromisoformat(stored["since"]),
+        last_seen=datetime.fromisoformat(stored["last_seen"]),
     )

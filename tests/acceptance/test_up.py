@@ -125,8 +125,11 @@ def test_a_platform_lives_dies_and_lives_again(environment: dict[str, str]) -> N
         assert str(first.pid) in again.stderr
 
         _await(
-            "a gauge of ours at Ray's exporter",
-            lambda: "ray_millwright_consumer_lag" in _metrics(services),
+            "gauges of ours at Ray's exporter",
+            lambda: (
+                "ray_millwright_consumer_lag" in (told := _metrics(services))
+                and "ray_millwright_consumers" in told
+            ),
             60,
         )
         assert _end(first, signal.SIGKILL) == []

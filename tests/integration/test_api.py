@@ -12,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from domain.conditions import Condition, SensorState, StateChanges
 from domain.machines import MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
@@ -26,7 +27,15 @@ from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard, Policy
 from ray_app.serve.predictor import BODY_LIMIT_BYTES, PredictApp
 from ray_app.serve.scorer import Scorer
-from storage import api_keys, copy_format, models, partitions, roster_store, verdicts
+from storage import (
+    api_keys,
+    copy_format,
+    models,
+    partitions,
+    roster_store,
+    sensor_states,
+    verdicts,
+)
 from storage.connect import rows, session
 from storage.pool import Pool
 from storage.settings import StorageSettings
@@ -433,7 +442,8 @@ def test_machines_come_in_pages(served: Served) -> None:
     assert [one["id"] for one in first["items"] + second["items"]] == ["pump-1", "pump-2"]
     assert second["next_cursor"] is None
     assert first["items"][0]["last_reading"].endswith("Z")
-    assert first["items"][0]["health"] == "silent"
+    # Its newest reading is months old, which says nothing of when it arrived.
+    assert first["items"][0]["health"] == "not scored yet"
 
 
 def test_stored_readings_come_back_newest_first(served: Served) -> None:
@@ -670,6 +680,60 @@ def test_a_machine_has_a_timeline_with_its_incident(served: Served, fleet: Stora
     missing = served.page("/machines/pump-9")
     assert missing.status_code == 404
     assert "pump-9" in missing.text
+
+
+def test_a_machine_shows_what_is_wrong_with_its_sensors(
+    served: Served, fleet: StorageSettings
+) -> None:
+    """A state of a sensor, apart from incidents; a silent machine is called so."""
+    with session(fleet) as on:
+        (key,) = rows(on, "SELECT key FROM machines WHERE name = 'pump-1'")[0]
+        told = [("flow", Condition.UNIT_JUMP), ("", Condition.SILENT)]
+        states = [
+            SensorState(
+                machine_key=key,
+                sensor=sensor,
+                condition=condition,
+                since_us=START_US,
+                last_seen_us=START_US + 9_000_000,
+            )
+            for sensor, condition in told
+        ]
+        sensor_states.write(on, [StateChanges(present=tuple(states))])
+
+    shown = served.api("/machines/pump-1").json()
+    other = served.api("/machines/pump-2").json()
+    page = served.page("/machines/pump-1").text
+
+    assert [(one["sensor"], one["condition"]) for one in shown["conditions"]] == [
+        ("", "silent"),
+        ("flow", "unit_jump"),
+    ]
+    flow = shown["conditions"][1]
+    assert datetime.fromisoformat(flow["last_seen"]) - datetime.fromisoformat(
+        flow["since"]
+    ) == timedelta(seconds=9)
+    assert shown["health"] == "silent"
+    assert shown["silent_s"] > 0
+    assert (shown["incidents"], shown["root_sensor"]) == ([], "flow")
+    assert (other["conditions"], other["silent_s"]) == ([], None)
+    assert "unit jump" in page
+    assert "all of the machine" in page
+    described = served.api("/openapi.json").json()["components"]["schemas"]
+    assert set(described["Condition"]["enum"]) == {one.value for one in Condition}
+
+
+def test_a_sensor_in_another_unit_is_left_out_of_a_prediction_and_named(served: Served) -> None:
+    """The same watch as on the stream, over the stored readings before the window."""
+    asked = body()
+    for one in asked["readings"][-5:]:
+        one["values"]["flow"] *= 1000
+
+    told = served.predict(asked).json()
+
+    assert told["data_quality"]["faults"] == [{"sensor": "flow", "kind": "unit_jump"}]
+    assert not told["is_anomaly"]
+    assert max(told["scores"]) < 1
 
 
 def test_a_name_is_never_markup(served: Served) -> None:

@@ -10,6 +10,7 @@ from time import monotonic
 import numpy as np
 import pytest
 
+from domain.health import Health
 from domain.machines import MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
@@ -19,7 +20,8 @@ from ingestion.kafka import KafkaSink, ensure_topic
 from ingestion.settings import KafkaSettings
 from ray_app.consumer_actor import ConsumerActor
 from ray_app.scorer_actor import ScorerActor
-from storage import fleet, history, incidents, models, roster_store
+from ray_app.serve.views import machine_view
+from storage import fleet, history, incidents, models, roster_store, sensor_states
 from storage.connect import rows, session
 from storage.settings import StorageSettings
 
@@ -230,3 +232,101 @@ def test_poison_is_passed_over_and_the_rest_is_scored(
         until(database, scored_to(TRAINED + 39))
     with session(database) as on:
         assert rows(on, "SELECT count(*) FROM quarantine") == [(0,)]
+
+
+def states(database: StorageSettings) -> set[tuple[str, str, str]]:
+    """Return machine, sensor and condition of all that the API shows."""
+    with session(database) as on:
+        views = [machine_view(one) for one in fleet.machines(on)]
+    return {(view.id, one.sensor, one.condition.value) for view in views for one in view.conditions}
+
+
+def test_sensors_and_silence_are_states_that_end(
+    settings: KafkaSettings,
+    database: StorageSettings,
+    packages: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stuck sensor and a machine that stops are told apart from anomalies, and taken back.
+
+    Patience is shortened; readings lie in the past all the while, which makes nobody silent.
+    """
+    monkeypatch.setattr("domain.health.SILENT_AT_LEAST_S", 3.0)
+    monkeypatch.setattr("domain.health.SILENT_PERIODS", 2)
+    promote(database, 1, packages[0])
+    publish(settings, 0, TRAINED + 100)
+    at, stuck = TRAINED + 100, 40
+
+    def speak(count: int, *, flow: float | None) -> None:
+        """Let pump-1 alone go on."""
+        nonlocal at
+        one = readings("pump-1", at, count)
+        if flow is not None:
+            one.values[:, 2] = flow
+        with KafkaSink.open(settings) as sink:
+            messages = encode("pump-1", one.instants_us, one.values, SENSORS)
+            sink.send(settings.topic, b"pump-1", messages)
+            sink.flush()
+        at += count
+
+    with at_work(ScorerActor(settings, database)):
+        until(database, scored_to(TRAINED + 99))
+        speak(stuck, flow=125.0)
+
+        def told(found: StorageSettings) -> bool:
+            speak(1, flow=125.0)
+            return states(found) == {("pump-1", "flow", "stuck"), ("pump-2", "", "silent")}
+
+        until(database, told)
+        with session(database) as on:
+            healths = {one.id: one for one in map(machine_view, fleet.machines(on))}
+            held = {one.sensor: one for one in sensor_states.every(on)}
+        speak(40, flow=None)
+        until(database, lambda found: states(found) == {("pump-2", "", "silent")})
+        # The readings that are missing of it are a hole in the window of its model.
+        publish(settings, at, 5)
+        until(database, lambda found: states(found) == {("pump-2", "", "gap")})
+
+    assert healths["pump-1"].health is Health.SENSOR_FAULT
+    assert healths["pump-2"].health is Health.SILENT
+    assert (healths["pump-2"].silent_s or 0) > 3
+    assert healths["pump-1"].silent_s is None
+    assert healths["pump-1"].data_quality["faults"] == [{"sensor": "flow", "kind": "stuck"}]
+    first = START_US + (TRAINED + 100) * 500_000
+    assert 0 < held["flow"].since_us - first < 30 * 500_000
+
+
+def test_a_scorer_that_starts_anew_goes_on_with_the_states_it_finds(
+    settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """A sensor is stuck since it was stuck, not since a restart."""
+    promote(database, 1, packages[0])
+    publish(settings, 0, TRAINED)
+    last = TRAINED + 60
+    with KafkaSink.open(settings) as sink:
+        for name in ("pump-1", "pump-2"):
+            one = readings(name, TRAINED, 60)
+            one.values[20:, 1] = 2.5
+            messages = encode(name, one.instants_us, one.values, SENSORS)
+            sink.send(settings.topic, name.encode(), messages)
+        sink.flush()
+    with at_work(ScorerActor(settings, database)):
+        until(database, scored_to(last - 1))
+    with session(database) as on:
+        before = sensor_states.every(on)
+    ingest(settings, database, 2 * last)
+    with KafkaSink.open(settings) as sink:
+        for name in ("pump-1", "pump-2"):
+            one = readings(name, last, 30)
+            one.values[:, 1] = 2.5
+            messages = encode(name, one.instants_us, one.values, SENSORS)
+            sink.send(settings.topic, name.encode(), messages)
+        sink.flush()
+    with at_work(ScorerActor(settings, database)):
+        until(database, scored_to(last + 29))
+    with session(database) as on:
+        after = sensor_states.every(on)
+
+    assert [(one.sensor, one.condition) for one in before] == 2 * [("current", "stuck")]
+    assert [one.since_us for one in after] == [one.since_us for one in before]
+    assert all(b.last_seen_us > a.last_seen_us for a, b in zip(before, after, strict=True))

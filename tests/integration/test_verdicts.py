@@ -189,7 +189,7 @@ def test_the_fleet_shows_each_machine_with_its_newest_reading_and_incidents(
 
     assert (first.name, first.last_reading, first.score) == ("pump-1", at, None)
     assert [one["id"] for one in first.incidents] == [number]
-    assert (second.last_reading, second.silent_s, second.incidents) == (None, None, ())
+    assert (second.last_reading, second.conditions, second.incidents) == (None, (), ())
 
 
 def test_pages_of_anomalies_neither_repeat_nor_skip(

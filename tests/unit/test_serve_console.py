@@ -11,33 +11,32 @@ from ray_app.serve.problems import RefusedError
 
 
 @pytest.mark.parametrize(
-    ("score", "silent_s", "kinds", "wanted"),
+    ("score", "silent", "kinds", "wanted"),
     [
-        (3.0, 1.0, {"machine", "sensor"}, Health.ANOMALOUS),
-        (0.1, 999.0, {"machine"}, Health.ANOMALOUS),
-        (0.1, 1.0, {"sensor"}, Health.SENSOR_FAULT),
-        (0.1, 31.0, set(), Health.SILENT),
-        (None, None, set(), Health.SILENT),
-        (None, 1.0, set(), Health.NOT_SCORED),
-        (0.8, 1.0, set(), Health.WATCH),
-        (1.4, 1.0, set(), Health.WATCH),
-        (0.79, 29.0, set(), Health.HEALTHY),
+        (3.0, False, {"machine", "sensor"}, Health.ANOMALOUS),
+        (0.1, True, {"machine"}, Health.ANOMALOUS),
+        (0.1, False, {"sensor"}, Health.SENSOR_FAULT),
+        (0.1, True, set(), Health.SILENT),
+        (None, True, set(), Health.SILENT),
+        (None, False, set(), Health.NOT_SCORED),
+        (0.8, False, set(), Health.WATCH),
+        (1.4, False, set(), Health.WATCH),
+        (0.79, False, set(), Health.HEALTHY),
     ],
 )
 def test_the_most_urgent_truth_is_a_machines_health(
-    score: float | None, silent_s: float | None, kinds: set[str], wanted: Health
+    score: float | None, *, silent: bool, kinds: set[str], wanted: Health
 ) -> None:
     """An open incident outranks silence, silence outranks an old score."""
-    evidence = Evidence(
-        score=score, silent_s=silent_s, period_s=0.5, incident_kinds=frozenset(kinds)
-    )
+    evidence = Evidence(score=score, silent=silent, incident_kinds=frozenset(kinds))
 
     assert health_of(evidence) is wanted
 
 
 def test_a_slow_machine_may_be_silent_for_longer() -> None:
     """Patience grows with the period of the class."""
-    assert health_of(Evidence(score=0.1, silent_s=900.0, period_s=60.0)) is Health.HEALTHY
+    assert health.patience_s(0.5) == 30.0
+    assert health.patience_s(60.0) == 1200.0
 
 
 def test_every_health_has_a_colour() -> None:
