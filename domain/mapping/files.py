@@ -144,13 +144,16 @@ _NOWHERE = Place(text="")
 
 def _mapping(text: str, given: _Given) -> Mapping:
     pivot = given.inner("pivot", _PIVOT_KEYS)
-    formats = ", ".join(TimeFormat)
     return Mapping(
         text=text,
         topic=given.take("topic", str) if "topic" in given.table else None,
         machine=given.read("machine", lambda told: parse_place(told, fixed=True), _NOWHERE),
         time=given.read("time", parse_place, _NOWHERE),
-        time_format=given.read("time_format", _of(formats), TimeFormat.RFC3339),
+        time_format=(
+            given.read("time_format", _time_format, TimeFormat.RFC3339)
+            if "time_format" in given.table
+            else TimeFormat.RFC3339
+        ),
         class_name=given.read("machine_class", lambda told: checked_name("class", told), ""),
         period_s=given.number("period_s", 1.0, 1e-6, 1e6),
         sensors=_sensors(given, pivoted=pivot is not None),
@@ -159,13 +162,10 @@ def _mapping(text: str, given: _Given) -> Mapping:
     )
 
 
-def _of(formats: str) -> Callable[[str], TimeFormat]:
-    def read(told: str) -> TimeFormat:
-        if told not in set(TimeFormat):
-            raise ValueError(f"{told!r} is not one of {formats}")
-        return TimeFormat(told)
-
-    return read
+def _time_format(told: str) -> TimeFormat:
+    if told not in set(TimeFormat):
+        raise ValueError(f"{told!r} is not one of {', '.join(TimeFormat)}")
+    return TimeFormat(told)
 
 
 def _pivot(given: _Given) -> Pivot:

@@ -214,7 +214,7 @@ def test_every_value_is_in_its_reading_or_its_message_is_rejected(
         instant_us = NOW_US + round(at * 10) * 100_000
         column = 0 if tag == "P/1" else 1
         stands = found.values[places.index((machine, instant_us)), column]
-        assert (stands == value) is (index not in refused)
+        assert bool(stands == value) is (index not in refused)
 
 
 @settings(max_examples=300, deadline=None)
