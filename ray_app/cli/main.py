@@ -16,6 +16,7 @@ import typer
 from domain.errors import PlatformError
 from ray_app.cli import (
     data,
+    ingest,
     key,
     model,
     platform,
@@ -38,6 +39,7 @@ app = typer.Typer(
 platform.mount(app)
 simulate.mount(app)
 data.mount(app)
+ingest.mount(app)
 score.mount(app)
 scorecard.mount(app)
 app.add_typer(sweep.app, name="sweep")
