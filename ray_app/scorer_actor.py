@@ -18,6 +18,7 @@ from observability import catalogue
 from ray_app.champions import Champions
 from ray_app.judge import Judge, Verdicts
 from ray_app.metrics import process_metrics
+from ray_app.queued import judge_waiting
 from ray_app.registry import PostgresRegistry
 from storage import offsets, rates, verdicts
 from storage.connect import Connection, connect, rows, session, translated
@@ -47,7 +48,10 @@ class ScorerActor:
        first time gets its window from the readings stored before.
     3. A batch is decoded, scored by machine and committed in one transaction: anomalies,
        incidents, states, and the offsets behind it. All of them are keyed.
-    4. After any fault everything in memory is forgotten and it begins anew at 2: what is in
+    4. Readings that were stored without passing this topic, mapped or re-driven ones, wait in a
+       queue of Postgres. They are judged once the stream is caught up, and leave the queue in the
+       transaction of their verdicts.
+    5. After any fault everything in memory is forgotten and it begins anew at 2: what is in
        memory may be ahead of what was committed.
 
     A newly promoted champion takes over between two batches; its windows are filled from stored
@@ -72,6 +76,7 @@ class ScorerActor:
         self._metrics = process_metrics()
         self._stop = Event()
         self._scored = 0
+        self._at: dict[int, int] = {}
 
     def run(self) -> int:
         """Score until stopped; return how many readings were scored.
@@ -118,6 +123,7 @@ class ScorerActor:
 
     def _run_once(self, champions: Champions, registry: PostgresRegistry) -> None:
         topic = ensure_topic(self._kafka)
+        self._at = {}
         with ExitStack() as stack:
             lookup = connect(self._storage, application="millwright scorer")
             stack.callback(lookup.close)
@@ -136,7 +142,7 @@ class ScorerActor:
             self._pump(source, work, champions)
 
     def _pump(self, source: KafkaSource, work: "_Work", champions: Champions) -> None:
-        positions: dict[int, int] = {}
+        positions, calm = self._at, False
         reported, before = monotonic(), self._scored
         while not self._stop.is_set():
             messages = source.take(self._kafka.max_batch, _TAKE_S)
@@ -156,11 +162,35 @@ class ScorerActor:
                 with translated(), work.on:
                     self._report(work.on, per_second=rate, lag=lag)
                 source.commit(positions)
+                # Twice in a row: right after an assignment the client knows of no lag yet.
+                was_calm, calm = calm, bool(source.assigned) and lag <= self._kafka.max_batch
+                if calm and was_calm:
+                    self._judge_queued(work, champions)
                 reported, before = now, self._scored
+
+    def _judge_queued(self, work: "_Work", champions: Champions) -> None:
+        """Judge what was stored without passing this topic: mapped and re-driven readings.
+
+        Only when the stream is caught up: a reading is judged after all earlier ones or not at all,
+        so those that wait in Kafka go first.
+        """
+        began = monotonic()
+        while not self._stop.is_set() and monotonic() - began < _REPORT_EVERY_S:
+            with translated():
+                found = judge_waiting(
+                    work.on, work.intake, lambda batches: work.judge_all(batches, champions)
+                )
+            if found is None:
+                with translated(), work.on:  # ends the transaction that looked
+                    return
+            work.commit(found, self._kafka.group_id, ())
+            self._count(found, monotonic() - began)
 
     def _positions(self, topic: Topic, start: Mapping[int, int]) -> dict[int, int]:
         with session(self._storage, application="millwright positions") as on:
-            return offsets.positions(on, self._kafka.group_id, topic, start)
+            found = offsets.positions(on, self._kafka.group_id, topic, start)
+        self._at |= found
+        return found
 
     def _count(self, found: Verdicts, seconds: float) -> None:
         self._scored += found.scored

@@ -23,13 +23,11 @@ class Waiting:
         machine_key: Whose.
         first_us: First instant, microseconds UTC.
         last_us: Last instant that is whole and may be judged.
-        whole: Whether nothing waits behind `last_us`.
     """
 
     machine_key: int
     first_us: int
     last_us: int
-    whole: bool
 
 
 def mark(on: Connection, batches: Sequence[ReadingBatch], *, hold_s: float = 0.0) -> None:
@@ -68,24 +66,32 @@ def take(on: Connection, *, most: int) -> list[Waiting]:
     """Lock what may be judged now, of at most so many machines, until the transaction ends.
 
     The last instants of a machine that still sends are left until their parts had time to come.
+    A machine whose readings are being stored this moment is left for the next time.
     """
     found = rows(
         on,
-        "SELECT machine_key, first, last - make_interval(secs => hold), last, hold = 0 FROM ("
-        "SELECT *, CASE WHEN marked_at < clock_timestamp() - make_interval(secs => hold_s) "
-        "THEN 0 ELSE hold_s END AS hold FROM to_score ORDER BY machine_key FOR UPDATE SKIP LOCKED"
+        "SELECT machine_key, first, last - make_interval(secs => hold) FROM ("
+        "SELECT machine_key, first, last, CASE WHEN marked_at < clock_timestamp() "
+        "- make_interval(secs => hold_s) THEN 0 ELSE hold_s END AS hold FROM to_score "
+        "ORDER BY machine_key FOR UPDATE SKIP LOCKED"
         ") AS waiting WHERE last - make_interval(secs => hold) >= first LIMIT %s",
         (most,),
     )
     return [
-        Waiting(
-            machine_key=key,
-            first_us=microseconds(first),
-            last_us=microseconds(upto),
-            whole=whole,
-        )
-        for key, first, upto, _, whole in found
+        Waiting(machine_key=key, first_us=microseconds(first), last_us=microseconds(last))
+        for key, first, last in found
     ]
+
+
+def bite_end(on: Connection, one: Waiting, most: int) -> int:
+    """Return the instant that ends the oldest `most` of the readings that wait."""
+    found = rows(
+        on,
+        "SELECT instant FROM readings WHERE machine_key = %s AND instant >= %s AND instant <= %s "
+        "ORDER BY instant OFFSET %s LIMIT 1",
+        (one.machine_key, instant(one.first_us), instant(one.last_us), most - 1),
+    )
+    return microseconds(found[0][0]) if found else one.last_us
 
 
 def judged(on: Connection, machine_key: int, until_us: int) -> None:
