@@ -5,7 +5,8 @@ from collections.abc import Callable
 from threading import Event, Thread
 from time import monotonic
 
-from domain.errors import PlatformError
+from domain.errors import BadInputError, ConflictError, PlatformError
+from ingestion.archive import archive_next
 from ingestion.batching import backoff_s
 from storage import partitions, retention, rollups
 from storage.connect import Connection, connect, translated
@@ -64,13 +65,23 @@ class Housekeeping:
             while not self._stop.is_set():
                 if monotonic() - kept >= KEEP_EVERY_S:
                     keep_partitions(on, self._now_us())
-                    kept = monotonic()
+                    # A day at a time, so that the rollups do not wait for all of them.
+                    if not self._archived(on):
+                        kept = monotonic()
                 with translated(), on:
                     taken = rollups.roll(on)
                 if not taken:
                     self._stop.wait(ROLL_EVERY_S)
         finally:
             on.close()
+
+    def _archived(self, on: Connection) -> bool:
+        """Archive one day; return whether there may be more. A full disk does not end the rest."""
+        try:
+            return archive_next(on, self._now_us()) is not None
+        except (BadInputError, ConflictError) as fault:
+            _LOG.error("nothing was archived and nothing dropped: %s", fault)
+            return False
 
 
 def keep_partitions(on: Connection, now_us: int) -> None:

@@ -21,6 +21,7 @@ from ray_app.cli import (
     model,
     platform,
     quarantine,
+    retention,
     score,
     scorecard,
     simulate,
@@ -45,6 +46,7 @@ scorecard.mount(app)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(model.app, name="model")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(retention.app, name="retention")
 app.add_typer(key.app, name="key")
 
 
