@@ -17,7 +17,7 @@ from domain.errors import (
 from domain.mapping import Mapping
 from ingestion.batching import Batching, backoff_s
 from ingestion.housekeeping import Housekeeping
-from ingestion.kafka import KafkaSource, Messages, ensure_topic
+from ingestion.kafka import KafkaSource, Messages, ensure_topic, find_topic
 from ingestion.settings import KafkaSettings
 from ingestion.stages import Chunk, Stages
 from ingestion.writer import Observer, Totals, Writer
@@ -116,7 +116,8 @@ class Ingestion:
         self._stop.set()
 
     def _run_once(self) -> None:
-        topic = ensure_topic(self._kafka)
+        # A foreign topic is its owner's to make.
+        topic = (ensure_topic if self._mapping is None else find_topic)(self._kafka)
         with ExitStack() as stack:
             lookup = connect(self._storage, application="millwright intake")
             stack.callback(lookup.close)

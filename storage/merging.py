@@ -6,6 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
+from psycopg2 import errors
 
 from domain.mapping import Mapping
 from domain.mapping.gather import NOBODY, clash
@@ -90,18 +91,26 @@ class MergingStore(ReadingStore):
             ServiceUnavailableError: The server went away, as for `ReadingStore`.
         """
         data = copy_format.encode(batch.readings)
-        count = sum(len(one) for one in batch.readings)
         self.ensure_days(batch.readings)
-        with translated(), self.connection as on:
+        with translated():
+            try:
+                return self._together(batch, data)
+            except errors.CheckViolation:
+                # Retention dropped a partition that we had seen: make it again, then try once.
+                self._days.clear()
+                self.ensure_days(batch.readings)
+                return self._together(batch, data)
+
+    def _together(self, batch: StoreBatch, data: bytes) -> Written:
+        count = sum(len(one) for one in batch.readings)
+        with self.connection as on:
             stored, refused = self._merge(batch, data) if count else (0, ())
             rollups.mark(on, batch.readings)
             scoring_queue.mark(on, batch.readings, hold_s=self._hold_s)
             entries = tuple(map(batch.entry, refused)) if batch.entry else ()
             new = quarantine.add(on, batch.quarantined + entries)
             offsets.advance(on, batch.group_id, batch.topic, batch.steps)
-        return Written(
-            stored=stored, duplicates=count - stored, quarantined=new, refused=tuple(refused)
-        )
+        return Written(stored=stored, duplicates=count - stored, quarantined=new, refused=refused)
 
     def _merge(self, batch: StoreBatch, data: bytes) -> tuple[int, tuple[Rejection, ...]]:
         on = self.connection

@@ -2,7 +2,8 @@
 
 One row per machine spans what waits, so the queue is never longer than the fleet. Whoever stores
 readings widens the span in the same transaction; the scorer narrows it in the transaction that
-holds the verdicts. Both lock the row, in the order of machines, so neither can undo the other.
+holds the verdicts. Both lock the row, so neither can undo the other; those who store do so in the
+order of machines, and the scorer waits for nobody.
 """
 
 from collections.abc import Sequence
@@ -62,6 +63,13 @@ def mark(on: Connection, batches: Sequence[ReadingBatch], *, hold_s: float = 0.0
     )
 
 
+_WHOLE_UNTIL = (
+    "last - make_interval(secs => CASE WHEN marked_at < clock_timestamp() "
+    "- make_interval(secs => hold_s) THEN 0 ELSE hold_s END)"
+)
+"""Once nothing has come for as long as parts may take, the last reading is whole as well."""
+
+
 def take(on: Connection, *, most: int) -> list[Waiting]:
     """Lock what may be judged now, of at most so many machines, until the transaction ends.
 
@@ -70,11 +78,8 @@ def take(on: Connection, *, most: int) -> list[Waiting]:
     """
     found = rows(
         on,
-        "SELECT machine_key, first, last - make_interval(secs => hold) FROM ("
-        "SELECT machine_key, first, last, CASE WHEN marked_at < clock_timestamp() "
-        "- make_interval(secs => hold_s) THEN 0 ELSE hold_s END AS hold FROM to_score "
-        "ORDER BY machine_key FOR UPDATE SKIP LOCKED"
-        ") AS waiting WHERE last - make_interval(secs => hold) >= first LIMIT %s",
+        f"SELECT machine_key, first, {_WHOLE_UNTIL} FROM to_score WHERE {_WHOLE_UNTIL} >= first "  # noqa: S608 - our own text
+        "ORDER BY first LIMIT %s FOR UPDATE SKIP LOCKED",
         (most,),
     )
     return [

@@ -114,13 +114,13 @@ def walk(body: object, steps: Sequence[Step]) -> object:
     """Return what stands at the end of a path, `MISSING` where the way ends before."""
     here = body
     for step in steps:
-        match here, step:
-            case dict(), str() if step in here:
-                here = here[step]
-            case list(), int() if step < len(here):
-                here = here[step]
-            case _:
-                return MISSING
+        # Every value of every message goes through here, and patterns take thrice as long.
+        if type(here) is dict:
+            here = here.get(step, MISSING)
+        elif type(here) is list and type(step) is int and step < len(here):
+            here = here[step]
+        else:
+            return MISSING
     return here
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.machines import NAME_PATTERN
-from domain.mapping.places import MISSING, Envelope, Place, walk
+from domain.mapping.places import MISSING, Envelope, Place, Step, walk
 from domain.mapping.spec import Mapping, Pivot, SensorRule, TimeFormat
 from domain.readings import Instants, Matrix
 from domain.wire import MAX_AHEAD_S, MAX_BYTES, RawBatch, Rejection, RejectReason, parse_instant
@@ -41,6 +41,10 @@ class Translated:
     rows: npt.NDArray[np.intp]
     rejections: tuple[Rejection, ...]
     ignored: int
+
+
+type _Leaf = tuple[int, tuple[Step, ...], SensorRule, bool]
+"""Column, last step of its path, rule, and whether the value is stored as it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,6 +105,8 @@ def _opened(raw: RawBatch, row: int) -> Envelope:
         raise RefusedError(_R.NOT_UTF8, f"byte {error.start} is no UTF-8 text") from None
     except RecursionError:
         raise RefusedError(_R.TOO_DEEP, "it is nested too deeply") from None
+    except msgspec.ValidationError:
+        raise RefusedError(_R.BAD_NUMBER, "a number leaves the range of numbers") from None
     except msgspec.DecodeError as error:
         raise RefusedError(_R.NOT_JSON, f"it is no JSON: {error}") from None
     headers = None if raw.headers is None else raw.headers[row]
@@ -113,6 +119,12 @@ class _Reader:
     def __init__(self, mapping: Mapping, *, latest_us: int) -> None:
         self._mapping, self._latest_us = mapping, latest_us
         self._by_metric = {rule.origin: at for at, rule in enumerate(mapping.sensors)}
+        # Sensors usually stand side by side: the way to where they stand is gone once.
+        self._by_parent: dict[tuple[Step, ...], list[_Leaf]] = {}
+        for at, rule in enumerate(mapping.sensors if mapping.pivot is None else ()):
+            plain = rule.scale == 1 and rule.offset == 0
+            leaf = (at, rule.steps[-1:], rule, plain)
+            self._by_parent.setdefault(rule.steps[:-1], []).append(leaf)
 
     def machine(self, message: Envelope) -> str:
         """Return the machine's name."""

@@ -10,7 +10,7 @@ from domain.mapping import parse
 from ingestion.consume import Ingestion
 from ingestion.kafka import KafkaSink, ensure_topic
 from ingestion.settings import KafkaSettings
-from storage import history, mappings, quarantine, roster_store
+from storage import history, mappings, quarantine, retention, roster_store
 from storage.connect import rows, session
 from storage.redrive import Redriven, redrive
 from storage.settings import StorageSettings
@@ -135,6 +135,26 @@ def test_a_late_value_is_merged_and_never_overwrites(
     assert kept.entry.reason == "conflicting_value"
     assert "speed had another value at 2025-06-15T15:06:40.000000Z" in kept.entry.detail
     assert json.loads(kept.entry.value or b"")["value"] == 8.0
+
+
+def test_a_day_that_retention_dropped_meanwhile_is_made_again(
+    settings: KafkaSettings, database: StorageSettings
+) -> None:
+    """A reader that has seen the day stores a late value into it, and blames no message."""
+    with running(Ingestion(settings, database, mapping=PIVOT)) as ingestion:
+        send(settings, [("p1", "pressure", 1.0, 0)])
+        until(lambda: ingestion.totals.consumed == 1)
+        with session(database) as on:
+            retention.set_days(on, 1)
+            assert len(retention.apply(on, START_US + 10**12)) == 1
+        send(settings, [("p1", "rpm", 4.0, 0)])
+        until(lambda: ingestion.totals.consumed == 2)
+
+    with session(database) as on:
+        (found,) = history.read_history(on, ["p1"], 0, 2**62)
+        assert quarantine.counts(on) == {}
+    assert np.array_equal(found.values, [[np.nan, np.nan, 2.0]], equal_nan=True)
+    assert ingestion.totals.faults == 0
 
 
 def test_messages_that_fit_no_rule_are_kept_and_re_driven_by_the_mended_mapping(

@@ -111,6 +111,11 @@ GOOD: dict[str, Any] = {"asset": {"serial no": "p1"}, "at": 1_749_999_999_123, "
         (GOOD | {"v": [None, {"celsius": None}]}, RejectReason.EMPTY_VALUES, "no value at"),
         (GOOD | {"v": [False]}, RejectReason.WRONG_TYPE, "true or false"),
         (GOOD | {"v": [10**400]}, RejectReason.BAD_NUMBER, "range"),
+        (
+            b'{"asset":{"serial no":1},"at":1749999999123,"v":[1e400]}',
+            RejectReason.NOT_JSON,
+            "range",
+        ),
         (GOOD | {"v": [1, {"celsius": [1]}]}, RejectReason.WRONG_TYPE, "a list"),
     ],
 )
