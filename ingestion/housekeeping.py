@@ -35,6 +35,7 @@ class Housekeeping:
     def __init__(self, storage: StorageSettings, *, now_us: Callable[[], int]) -> None:
         self._storage, self._now_us = storage, now_us
         self._stop = Event()
+        self._kept = -KEEP_EVERY_S
         self._thread = Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
@@ -61,13 +62,15 @@ class Housekeeping:
     def _keep(self) -> None:
         on = connect(self._storage, application="millwright housekeeping")
         try:
-            kept = -KEEP_EVERY_S
             while not self._stop.is_set():
-                if monotonic() - kept >= KEEP_EVERY_S:
+                if monotonic() - self._kept >= KEEP_EVERY_S:
+                    # Noted before it is tried: what is in the way may stay there for long, and the
+                    # rollups do not wait for it.
+                    self._kept = monotonic()
                     keep_partitions(on, self._now_us())
-                    # A day at a time, so that the rollups do not wait for all of them.
-                    if not self._archived(on):
-                        kept = monotonic()
+                    if self._archived(on):
+                        # A day at a time, so that the rollups do not wait for all of them either.
+                        self._kept = -KEEP_EVERY_S
                 with translated(), on:
                     taken = rollups.roll(on)
                 if not taken:

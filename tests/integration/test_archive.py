@@ -222,6 +222,27 @@ def test_consumers_archive_by_themselves(three_days: Connection, database: Stora
         house.stop()
 
 
+def test_a_reader_in_the_way_of_an_archive_is_not_in_that_of_the_rollups(
+    three_days: Connection, database: StorageSettings
+) -> None:
+    """The day is tried again in its time; meanwhile minutes are summed up."""
+    assert not three_days.closed
+    house = Housekeeping(database, now_us=lambda: NOW_US)
+    with session(database) as reader:
+        rows(reader, "SELECT count(*) FROM readings")
+        house.start()
+        try:
+            until(lambda: _waiting_minutes(database) == 0)
+        finally:
+            house.stop()
+    assert stored(database) == 551
+
+
+def _waiting_minutes(database: StorageSettings) -> int:
+    with session(database) as on:
+        return int(rows(on, "SELECT count(*) FROM readings_1m_dirty")[0][0])
+
+
 def test_the_command_shows_sets_applies_and_ends_it(
     three_days: Connection,
     database: StorageSettings,
