@@ -90,7 +90,7 @@ def _reader(
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_readers_killed_in_the_middle_lose_and_double_no_value(
     kafka: str, topic: str, database: StorageSettings, tmp_path: Path
 ) -> None:
@@ -107,7 +107,7 @@ def test_readers_killed_in_the_middle_lose_and_double_no_value(
         reader = _reader(kafka, topic, database, tmp_path)
         try:
             _publish(foreign, parts[begin : begin + chunk // 2])
-            until(lambda: _stored_offsets(group, database) > before, within_s=60)  # noqa: B023 - awaited at once
+            until(lambda: _stored_offsets(group, database) > before, within_s=120)  # noqa: B023 - awaited at once
             _publish(foreign, parts[begin + chunk // 2 : begin + chunk])
         finally:
             # What was sent a moment ago is on its way through the reader.
@@ -117,7 +117,7 @@ def test_readers_killed_in_the_middle_lose_and_double_no_value(
     assert behind > 0, "every reader was through before it was killed: the test shows nothing"
     last = _reader(kafka, topic, database, tmp_path)
     try:
-        until(lambda: _stored_offsets(group, database) == TOTAL, within_s=60)
+        until(lambda: _stored_offsets(group, database) == TOTAL, within_s=120)
     finally:
         last.send_signal(signal.SIGTERM)
         assert last.wait(30) == 0

@@ -78,7 +78,7 @@ def millwright(*words: str, environment: dict[str, str], cwd: Path) -> subproces
 
 def done(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
     """Return what a command printed, once it ended with the code."""
-    told, trouble = process.communicate(timeout=60)
+    told, trouble = process.communicate(timeout=120)
     assert process.returncode == code, trouble
     assert "Traceback" not in trouble
     return told, trouble
@@ -93,7 +93,7 @@ def ingesting(*words: str, environment: dict[str, str], cwd: Path) -> Iterator[d
         yield counted
     finally:
         process.send_signal(signal.SIGINT)
-        told, trouble = process.communicate(timeout=60)
+        told, trouble = process.communicate(timeout=120)
     assert process.returncode == 0, trouble
     counted |= json.loads(told)
     counted["said"] = trouble
@@ -129,7 +129,7 @@ def test_the_examples_of_the_page_do_what_it_says(
     seen = json.loads(told)
 
     with ingesting(*words, environment=environment, cwd=tmp_path) as counted:
-        until(lambda: stored(database) == len(seen["readings"]))
+        until(lambda: stored(database) == len(seen["readings"]), within_s=120)
     assert counted["quarantined"] == len(seen["refused"])
     assert seen["messages"] == count
     with session(database) as on:
@@ -194,13 +194,13 @@ def test_what_kafka_dropped_stops_ingestion_until_a_person_accepts_the_gap(
     assert stored(database) == 100
 
     with ingesting("--accept-gap", environment=own, cwd=tmp_path) as counted:
-        until(lambda: stored(database) == 150)
+        until(lambda: stored(database) == 150, within_s=120)
     assert (counted["stored"], counted["duplicates"]) == (50, 0)
     assert f"{settings.topic}[0]: went on behind 50 lost messages" in counted["said"]
 
     with ingesting("--accept-gap", environment=own, cwd=tmp_path) as counted:
         send(settings, "pump-1", 200, 10)
-        until(lambda: stored(database) == 160)
+        until(lambda: stored(database) == 160, within_s=120)
     assert "lost messages" not in counted["said"]
 
 
