@@ -96,7 +96,12 @@ def _write_day(on: Connection, day: date, folder: Path, written: list[Path]) -> 
     roster = roster_store.load(on)
     classes: dict[str, list[Machine]] = {}
     for (key,) in sorted(found):
-        machine = roster.by_key[key]
+        machine = roster.by_key.get(key)
+        if machine is None:
+            raise ConflictError(
+                f"{day} has readings of machine number {key}, which is not registered: it was not "
+                "dropped"
+            )
         classes.setdefault(machine.machine_class, []).append(machine)
     start_us = history.microseconds(begin)
     total = 0

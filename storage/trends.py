@@ -21,17 +21,35 @@ def read(on: Connection, machine: str, start_us: int, end_us: int, *, points: in
         machine: Its name.
         start_us: First instant, microseconds UTC.
         end_us: First instant after the period.
-        points: Rows at the most.
+        points: Rows at the most; at least 2.
 
     Raises:
         NotFoundError: The machine is not registered.
     """
     (found,) = history.read_trends(on, [machine], start_us, end_us, most=points)
+    if len(found.instants_us) <= points:
+        return found
     if found.step_s == 0:
         # A machine may send more often than its class says.
-        return found if len(found.instants_us) <= points else _of_raw(found, points)
-    minutes = -(-(end_us - start_us) // MINUTE_US) + 1
-    return coarsened(found, 60 * -(-minutes // points))
+        return coarsened(found, step_s(end_us - start_us, points))
+    return coarsened(found, step_s(end_us - start_us + MINUTE_US, points, unit_s=60))
+
+
+def step_s(span_us: int, points: int, *, unit_s: int = 1) -> int:
+    """Return the shortest step, a multiple of the unit, of which so many cover a period.
+
+    Steps begin at multiples of themselves and not where the period does, so one more is needed
+    than fit into it.
+
+    >>> step_s(3_600_000_000, 61, unit_s=60)
+    60
+
+    Args:
+        span_us: Length of the period, microseconds.
+        points: Steps at the most; at least 2.
+        unit_s: Seconds.
+    """
+    return unit_s * max(1, -(-span_us // (1_000_000 * unit_s * (points - 1))))
 
 
 def coarsened(trend: Trend, step_s: int) -> Trend:
@@ -55,9 +73,3 @@ def coarsened(trend: Trend, step_s: int) -> Trend:
         low=np.fmin.reduceat(trend.low, begins, axis=0),
         high=np.fmax.reduceat(trend.high, begins, axis=0),
     )
-
-
-def _of_raw(trend: Trend, points: int) -> Trend:
-    span_us = int(trend.instants_us[-1] - trend.instants_us[0]) + 1
-    # One more than fit, for a period need not begin where a step begins.
-    return coarsened(trend, max(1, -(-span_us // (1_000_000 * max(1, points - 1)))))

@@ -29,7 +29,7 @@ type To = Annotated[
 type Points = Annotated[
     int | None,
     Query(
-        ge=1,
+        ge=2,
         le=MOST_POINTS,
         description="The whole period, needs `from`, in at most so many items: readings where it "
         "holds so few, else minutes or longer steps with mean, lowest and highest value",
