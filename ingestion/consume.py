@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Mapping as Table
 from contextlib import ExitStack
 from threading import Event
 from time import monotonic, perf_counter
@@ -13,9 +14,10 @@ from domain.errors import (
     PlatformError,
     ServiceUnavailableError,
 )
+from domain.mapping import Mapping
 from ingestion.batching import Batching, backoff_s
 from ingestion.housekeeping import Housekeeping
-from ingestion.kafka import KafkaSource, Messages, ensure_topic
+from ingestion.kafka import KafkaSource, Messages, ensure_topic, find_topic
 from ingestion.settings import KafkaSettings
 from ingestion.stages import Chunk, Stages
 from ingestion.writer import Observer, Totals, Writer
@@ -23,8 +25,8 @@ from observability import catalogue
 from observability.catalogue import Metrics, NoMetrics
 from storage import offsets, partitions
 from storage.connect import connect, session, translated
-from storage.intake import Intake
-from storage.readings import ReadingStore
+from storage.mapped_intake import intake_for
+from storage.merging import open_store
 from storage.settings import StorageSettings
 
 _LOG = logging.getLogger(__name__)
@@ -71,9 +73,10 @@ class Ingestion:
         worker: Name of this consumer, unique in the platform.
         metrics: Where numbers go.
         now_us: The present, microseconds UTC.
+        mapping: How to read messages of another shape; None reads value v1 and packed ones.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is read, where to, who hears of it
         self,
         kafka: KafkaSettings,
         storage: StorageSettings,
@@ -81,8 +84,10 @@ class Ingestion:
         worker: str = "consumer-0",
         metrics: Metrics | None = None,
         now_us: Callable[[], int] = wall_clock_us,
+        mapping: Mapping | None = None,
     ) -> None:
         self._kafka, self._storage, self._worker = kafka, storage, worker
+        self._mapping = mapping
         self._metrics = metrics or NoMetrics()
         self._now_us = now_us
         self._stop = Event()
@@ -111,21 +116,24 @@ class Ingestion:
         self._stop.set()
 
     def _run_once(self) -> None:
-        topic = ensure_topic(self._kafka)
+        # A foreign topic is its owner's to make.
+        topic = (ensure_topic if self._mapping is None else find_topic)(self._kafka)
         with ExitStack() as stack:
             lookup = connect(self._storage, application="millwright intake")
             stack.callback(lookup.close)
             with translated(), lookup:
                 partitions.ensure(lookup, partitions.ahead(self._now_us()))
-            store = stack.enter_context(ReadingStore.open(self._storage))
+            store = stack.enter_context(open_store(self._storage, self._mapping))
+            reads = intake_for(self._mapping, topic.name)
             writer = Writer(
                 store,
                 group_id=self._kafka.group_id,
                 topic=topic,
                 totals=self.totals,
                 observer=Observer(worker=self._worker, metrics=self._metrics),
+                intake=reads,
             )
-            stages = Stages(Intake(lookup), writer, now_us=self._now_us, observe=self._observe)
+            stages = Stages(reads(lookup), writer, now_us=self._now_us, observe=self._observe)
             feed = _Feed(self._batching(), stages, self._observe)
             source = stack.enter_context(
                 KafkaSource.open(
@@ -163,7 +171,7 @@ class Ingestion:
         self._metrics.set(catalogue.LAG, lag, group="ingest")
         stages.tick(lag)
 
-    def _positions(self, topic: offsets.Topic, start: Mapping[int, int]) -> dict[int, int]:
+    def _positions(self, topic: offsets.Topic, start: Table[int, int]) -> dict[int, int]:
         with session(self._storage, application="millwright positions") as on:
             found = offsets.positions(on, self._kafka.group_id, topic, start)
         self.totals.positions |= found

@@ -50,9 +50,9 @@ def export(  # noqa: PLR0913 - what, when, where to
     partial = path.with_name(path.name + ".partial")
     total = 0
     try:
-        with parquet.ParquetWriter(partial, _schema(machine_class), compression="zstd") as writer:
+        with parquet.ParquetWriter(partial, schema_of(machine_class), compression="zstd") as writer:
             for piece in _pieces(storage, machine, machine_class, start_us, end_us):
-                writer.write_table(_table(piece, machine_class))
+                writer.write_table(table_of(piece, machine_class))
                 total += len(piece)
                 progress(len(piece))
         partial.replace(path)
@@ -87,14 +87,16 @@ def _pieces(
             at = until
 
 
-def _schema(machine_class: MachineClass) -> "object":
+def schema_of(machine_class: MachineClass) -> "object":
+    """Return the columns of a file of readings, as Arrow has them."""
     import pyarrow as pa
 
     sensors = [(name, pa.float64()) for name in machine_class.sensor_names]
     return pa.schema([("machine", pa.string()), ("timestamp", pa.timestamp("us", "UTC")), *sensors])
 
 
-def _table(piece: History, machine_class: MachineClass) -> "object":
+def table_of(piece: History, machine_class: MachineClass) -> "object":
+    """Return readings of a machine as an Arrow table."""
     import pyarrow as pa
 
     names = pa.DictionaryArray.from_arrays(np.zeros(len(piece), np.int32), [piece.machine])
@@ -106,4 +108,4 @@ def _table(piece: History, machine_class: MachineClass) -> "object":
             for column in range(piece.values.shape[1])
         ),
     ]
-    return pa.Table.from_arrays(columns, schema=_schema(machine_class))
+    return pa.Table.from_arrays(columns, schema=schema_of(machine_class))

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from threading import Event, Thread
 from time import monotonic
 
-from domain.errors import PlatformError
+from domain.errors import BadInputError, ConflictError, PlatformError
+from ingestion.archive import archive_next
 from ingestion.batching import backoff_s
 from storage import partitions, retention, rollups
 from storage.connect import Connection, connect, translated
@@ -34,6 +35,7 @@ class Housekeeping:
     def __init__(self, storage: StorageSettings, *, now_us: Callable[[], int]) -> None:
         self._storage, self._now_us = storage, now_us
         self._stop = Event()
+        self._kept = -KEEP_EVERY_S
         self._thread = Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
@@ -60,17 +62,29 @@ class Housekeeping:
     def _keep(self) -> None:
         on = connect(self._storage, application="millwright housekeeping")
         try:
-            kept = -KEEP_EVERY_S
             while not self._stop.is_set():
-                if monotonic() - kept >= KEEP_EVERY_S:
+                if monotonic() - self._kept >= KEEP_EVERY_S:
+                    # Noted before it is tried: what is in the way may stay there for long, and the
+                    # rollups do not wait for it.
+                    self._kept = monotonic()
                     keep_partitions(on, self._now_us())
-                    kept = monotonic()
+                    if self._archived(on):
+                        # A day at a time, so that the rollups do not wait for all of them either.
+                        self._kept = -KEEP_EVERY_S
                 with translated(), on:
                     taken = rollups.roll(on)
                 if not taken:
                     self._stop.wait(ROLL_EVERY_S)
         finally:
             on.close()
+
+    def _archived(self, on: Connection) -> bool:
+        """Archive one day; return whether there may be more. A full disk does not end the rest."""
+        try:
+            return archive_next(on, self._now_us()) is not None
+        except (BadInputError, ConflictError) as fault:
+            _LOG.error("nothing was archived and nothing dropped: %s", fault)
+            return False
 
 
 def keep_partitions(on: Connection, now_us: int) -> None:

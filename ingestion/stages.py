@@ -9,7 +9,7 @@ from time import monotonic, perf_counter
 from domain.errors import PlatformError, ServiceUnavailableError
 from domain.wire import RawBatch
 from ingestion.writer import Writer
-from storage.intake import Intake, Sorted
+from storage.intake import Reads, Sorted
 from storage.offsets import Advance
 
 UNDER_WAY = 3
@@ -51,7 +51,7 @@ class Stages:
 
     def __init__(
         self,
-        intake: Intake,
+        intake: Reads,
         writer: Writer,
         *,
         now_us: Callable[[], int],

@@ -1,6 +1,7 @@
 """The last stage: one transaction per batch, and what a batch does that the database refuses."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -13,8 +14,8 @@ from observability import catalogue
 from observability.catalogue import Metrics
 from observability.meter import Meter
 from storage import rates
-from storage.connect import translated
-from storage.intake import Intake, Sorted
+from storage.connect import Connection, translated
+from storage.intake import Intake, Reads, Sorted
 from storage.offsets import Advance, Topic
 from storage.quarantine import Entry
 from storage.readings import ReadingStore, StoreBatch, Written
@@ -65,9 +66,10 @@ class Writer:
         topic: What is read.
         totals: Counted here.
         observer: Told here.
+        intake: Makes what reads the messages anew, over the store's connection.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is read, where to, who hears of it
         self,
         store: ReadingStore,
         *,
@@ -75,8 +77,10 @@ class Writer:
         topic: Topic,
         totals: Totals,
         observer: Observer,
+        intake: Callable[[Connection], Reads] = Intake,
     ) -> None:
         self._store, self._group_id, self._topic = store, group_id, topic
+        self._intake = intake
         self._totals, self._observer = totals, observer
         self._meter = Meter(now_s=monotonic(), count=totals.consumed)
 
@@ -122,7 +126,7 @@ class Writer:
             self.write(raw, Sorted(readings=(), rejections=(refused,)), steps, now_us=now_us)
             return
         before = {step.partition: step.expected for step in steps}
-        intake = Intake(self._store.connection)
+        intake = self._intake(self._store.connection)
         for rows in np.array_split(np.arange(len(raw)), 2):
             half = raw.take(rows)
             moved = steps_of(half, before)
@@ -136,6 +140,8 @@ class Writer:
             readings=found.readings,
             quarantined=tuple(self._entry(raw, one) for one in found.rejections),
             steps=steps,
+            origins=found.origins,
+            entry=lambda one: self._entry(raw, one),
         )
 
     def _entry(self, raw: RawBatch, rejection: Rejection) -> Entry:
@@ -167,5 +173,6 @@ class Writer:
         metrics.add(catalogue.STORED, written.stored)
         metrics.add(catalogue.DUPLICATES, written.duplicates)
         metrics.observe(catalogue.BATCH_SIZE, len(raw))
-        for reason, count in Counter(one.reason for one in found.rejections).items():
+        refused = (*found.rejections, *written.refused)
+        for reason, count in Counter(one.reason for one in refused).items():
             metrics.add(catalogue.QUARANTINED, count, reason=reason)

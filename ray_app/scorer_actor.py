@@ -20,6 +20,7 @@ from ray_app.champions import Champions
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
 from ray_app.metrics import process_metrics
+from ray_app.queued import judge_waiting
 from ray_app.registry import PostgresRegistry
 from ray_app.scorer_work import ScorerWork
 from storage import offsets, rates, sensor_states, verdicts
@@ -53,7 +54,10 @@ class ScorerActor:
        first time gets its window from the readings stored before.
     3. A batch is decoded, scored by machine and committed in one transaction: anomalies,
        incidents, states, and the offsets behind it. All of them are keyed.
-    4. After any fault everything in memory is forgotten and it begins anew at 2: what is in
+    4. Readings that were stored without passing this topic, mapped or re-driven ones, wait in a
+       queue of Postgres. They are judged once the stream is caught up, and leave the queue in the
+       transaction of their verdicts.
+    5. After any fault everything in memory is forgotten and it begins anew at 2: what is in
        memory may be ahead of what was committed.
 
     A newly promoted champion takes over between two batches; its windows are filled from stored
@@ -80,6 +84,7 @@ class ScorerActor:
         self._metrics = process_metrics()
         self._stop = Event()
         self._scored = 0
+        self._at: dict[int, int] = {}
 
     def run(self) -> int:
         """Score until stopped; return how many readings were scored.
@@ -126,6 +131,7 @@ class ScorerActor:
 
     def _run_once(self, champions: Champions, registry: PostgresRegistry) -> None:
         topic = ensure_topic(self._kafka)
+        self._at = {}
         with ExitStack() as stack:
             lookup = connect(self._storage, application="millwright scorer")
             stack.callback(lookup.close)
@@ -151,7 +157,7 @@ class ScorerActor:
             self._pump(source, work, champions)
 
     def _pump(self, source: KafkaSource, work: ScorerWork, champions: Champions) -> None:
-        positions: dict[int, int] = {}
+        positions, calm = self._at, False
         reported, before = monotonic(), self._scored
         while not self._stop.is_set():
             messages = source.take(self._kafka.max_batch, _TAKE_S)
@@ -173,11 +179,35 @@ class ScorerActor:
                     caught_up = bool(source.assigned) and lag <= max(_FEW, rate)
                     work.tick(source.verify, caught_up=caught_up)
                 source.commit(positions)
+                # Twice in a row: right after an assignment the client knows of no lag yet.
+                was_calm, calm = calm, bool(source.assigned) and lag <= self._kafka.max_batch
+                if calm and was_calm:
+                    self._judge_queued(work, champions)
                 reported, before = now, self._scored
+
+    def _judge_queued(self, work: ScorerWork, champions: Champions) -> None:
+        """Judge what was stored without passing this topic: mapped and re-driven readings.
+
+        Only when the stream is caught up: a reading is judged after all earlier ones or not at all,
+        so those that wait in Kafka go first.
+        """
+        began = monotonic()
+        while not self._stop.is_set() and monotonic() - began < _REPORT_EVERY_S:
+            with translated():
+                found = judge_waiting(
+                    work.on, work.intake, lambda batches: work.judge_all(batches, champions)
+                )
+            if found is None:
+                with translated(), work.on:  # ends the transaction that looked
+                    return
+            work.commit(found, self._kafka.group_id, ())
+            self._count(found, monotonic() - began)
 
     def _positions(self, topic: Topic, start: Mapping[int, int]) -> dict[int, int]:
         with session(self._storage, application="millwright positions") as on:
-            return offsets.positions(on, self._kafka.group_id, topic, start)
+            found = offsets.positions(on, self._kafka.group_id, topic, start)
+        self._at |= found
+        return found
 
     def _count(self, found: Verdicts, seconds: float) -> None:
         self._scored += found.scored

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
 import numpy as np
+import numpy.typing as npt
 
 from domain.errors import NotFoundError
 from domain.readings import History, Instants, Matrix
@@ -80,6 +81,7 @@ class Trend:
         machine: Name of the machine.
         step_s: Seconds that a row sums up; 0 where each row is a reading.
         instants_us: Shape (n,), ascending; the beginning of what a row sums up.
+        count: Shape (n, sensors), readings in which the sensor was there.
         mean: Shape (n, sensors); NaN is missing, here and below.
         low: Shape (n, sensors), smallest value.
         high: Shape (n, sensors), largest value.
@@ -88,6 +90,7 @@ class Trend:
     machine: str
     step_s: int
     instants_us: Instants
+    count: npt.NDArray[np.int64]
     mean: Matrix
     low: Matrix
     high: Matrix
@@ -133,6 +136,7 @@ def read_trends(
                 machine=one.machine,
                 step_s=0,
                 instants_us=one.instants_us,
+                count=(~np.isnan(one.values)).astype(np.int64),
                 mean=one.values,
                 low=one.values,
                 high=one.values,
@@ -148,6 +152,7 @@ def read_trends(
             machine=name,
             step_s=60,
             instants_us=sums.minutes_us[at],
+            count=sums.count[at].astype(np.int64),
             mean=sums.mean[at],
             low=sums.low[at],
             high=sums.high[at],

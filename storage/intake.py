@@ -1,6 +1,7 @@
 """From raw messages to readings of known machines: decode, admit strangers, decode those again."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +34,20 @@ class Sorted:
     Attributes:
         readings: In arrival order within a machine.
         rejections: Ascending by index.
+        origins: Only of mapped messages: for each of `readings`, shape (n, sensors), the message
+            each value came from, -1 where it is missing.
     """
 
     readings: tuple[ReadingBatch, ...]
     rejections: tuple[Rejection, ...]
+    origins: tuple[npt.NDArray[np.intp], ...] = ()
+
+
+class Reads(Protocol):
+    """Reads messages: `Intake` those of value v1, `MappedIntake` those of another shape."""
+
+    def sort(self, raw: RawBatch, *, now_us: int) -> Sorted:
+        """Return what a batch says."""
 
 
 class Intake:

@@ -49,6 +49,10 @@ class Pool:
         finally:
             self._give_back(connection)
 
+    def settings(self) -> StorageSettings:
+        """Return where the database is now, for work that opens connections of its own."""
+        return self._locate()
+
     def close(self) -> None:
         """Close what is idle."""
         with suppress(Empty):

@@ -133,21 +133,33 @@ def counts(on: Connection) -> dict[str, int]:
 
 
 def waiting(
-    on: Connection, numbers: Sequence[int] | None, *, after_id: int, limit: int
+    on: Connection,
+    numbers: Sequence[int] | None,
+    *,
+    reason: str | None = None,
+    after_id: int,
+    limit: int,
 ) -> list[Quarantined]:
     """Return messages that were not re-driven, oldest first.
 
     Args:
         on: A session.
         numbers: Only these; None for all.
+        reason: Only those that broke this rule.
         after_id: Only messages with a larger number.
         limit: At most this many.
     """
     found = rows(
         on,
         _SELECT + "WHERE redriven_at IS NULL AND id > %s "
-        "AND (%s::bigint[] IS NULL OR id = ANY(%s::bigint[])) ORDER BY id LIMIT %s",
-        (after_id, *([list(numbers) if numbers is not None else None] * 2), limit),
+        "AND (%s::bigint[] IS NULL OR id = ANY(%s::bigint[])) "
+        "AND (%s::text IS NULL OR reason = %s) ORDER BY id LIMIT %s",
+        (
+            after_id,
+            *([list(numbers) if numbers is not None else None] * 2),
+            *([reason] * 2),
+            limit,
+        ),
     )
     return [_quarantined(row) for row in found]
 

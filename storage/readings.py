@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class is in lower case
 
 from domain.readings import ReadingBatch
+from domain.wire import Rejection
 from storage import copy_format, offsets, partitions, quarantine, rollups
 from storage.connect import Connection, connect, translated
 from storage.settings import StorageSettings
@@ -38,6 +41,8 @@ class StoreBatch:
         readings: Per machine class.
         quarantined: Messages that are no readings.
         steps: How far each partition moves, one each.
+        origins: As in `Sorted`; what `MergingStore` needs to say which message came too late.
+        entry: Makes a rejected message one for quarantine; needed where there are `origins`.
     """
 
     group_id: str
@@ -45,6 +50,8 @@ class StoreBatch:
     readings: tuple[ReadingBatch, ...]
     quarantined: tuple[quarantine.Entry, ...]
     steps: tuple[offsets.Advance, ...]
+    origins: tuple[npt.NDArray[np.intp], ...] = ()
+    entry: Callable[[Rejection], quarantine.Entry] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +62,13 @@ class Written:
         stored: Readings that were new.
         duplicates: Readings that were there already.
         quarantined: Messages that are new in quarantine.
+        refused: Messages whose values contradict what is stored; they are in quarantine.
     """
 
     stored: int
     duplicates: int
     quarantined: int
+    refused: tuple[Rejection, ...] = ()
 
 
 type _Load = Callable[[Cursor, bytes], int]

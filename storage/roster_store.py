@@ -17,6 +17,7 @@ from storage.connect import Connection, rows, translated
 
 __all__ = [
     "admit",
+    "admit_to",
     "load",
     "load_classes",
     "register_class",
@@ -92,6 +93,16 @@ def register_machines(
                 f"become {machine_class!r}: give the new machine another name"
             )
     return found
+
+
+def admit_to(on: Connection, names: Iterable[str], machine_class: str) -> list[Machine]:
+    """Return machines by their names; those that nobody registered are registered in a class.
+
+    Unlike `register_machines` it leaves a machine in the class it is of.
+    """
+    wanted = sorted(set(names))
+    _insert(on, [(name, machine_class) for name in wanted])
+    return _machines(rows(on, _SELECT_MACHINES + "WHERE name = ANY(%s::text[])", (wanted,)))
 
 
 def with_classes_of_today(on: Connection, roster: Roster) -> Roster:

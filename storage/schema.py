@@ -288,6 +288,38 @@ retention = Table(
     metadata,
     Column("one", SmallInteger, primary_key=True, autoincrement=False, server_default="1"),
     Column("days", Integer, nullable=False, server_default="365"),
+    Column("archive", Text),  # folder for Parquet; then nothing is dropped that is not in it
     CheckConstraint("one = 1", name="one"),
     CheckConstraint("days >= 1", name="days"),
+)
+
+mappings = Table(
+    "mappings",
+    metadata,
+    # How messages of a foreign topic become readings: for the redrive, which meets only the bytes.
+    Column("topic", Text, primary_key=True),
+    Column("text", Text, nullable=False),  # the mapping file
+    _now("changed_at"),
+)
+
+to_score = Table(
+    "to_score",
+    metadata,
+    # Readings that were stored without passing the scorer's topic: mapped and re-driven ones.
+    Column("machine_key", Integer, primary_key=True, autoincrement=False),
+    Column("first", _Instant, nullable=False),
+    Column("last", _Instant, nullable=False),
+    Column("hold_s", Float, nullable=False),  # parts of a reading may come this much later
+    _now("marked_at"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    # What was answered to a request with an Idempotency-Key; null while it is being worked on.
+    Column("holder", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_sha256", Text, nullable=False),
+    Column("answer", Text),
+    _now("begun_at"),
 )

@@ -30,6 +30,8 @@ class RejectReason(StrEnum):
     TIME_OUT_OF_RANGE = "time_out_of_range"
     EMPTY_VALUES = "empty_values"
     UNKNOWN_SENSOR = "unknown_sensor"
+    # Given where messages of another shape are mapped: another message has given this value.
+    CONFLICTING_VALUE = "conflicting_value"
     # Given by the ingestion, which alone can know them:
     UNKNOWN_MACHINE = "unknown_machine"  # a stranger that no class, or more than one, matches
     REFUSED_BY_STORAGE = "refused_by_storage"  # a row fault, SQLSTATE class 22 or 23

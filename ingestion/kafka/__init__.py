@@ -1,6 +1,7 @@
 """Kafka: nothing outside this package imports its client."""
 
 from ingestion.kafka.admin import Held, ensure_topic, find_topic, held
+from ingestion.kafka.peek import peek
 from ingestion.kafka.sink import KafkaSink
 from ingestion.kafka.source import KafkaSource, Messages, Positions, steps_of
 
@@ -13,5 +14,6 @@ __all__ = [
     "ensure_topic",
     "find_topic",
     "held",
+    "peek",
     "steps_of",
 ]

@@ -1,4 +1,4 @@
-"""`millwright replay`, `export`, `ingest`, `machines`: readings in and out, and who sends them."""
+"""`millwright replay`, `export`, `machines`: readings in and out, and who sends them."""
 
 import time
 from collections.abc import Iterator
@@ -10,8 +10,7 @@ import typer
 
 from domain.errors import BadInputError
 from ray_app.cli import context
-from ray_app.cli.output import DryRun, Json, json_line, line, progress, rows
-from ray_app.cli.signals import stopped_by_signals
+from ray_app.cli.output import DryRun, Json, json_line, line, rows
 
 _END_US = 253_402_300_799_000_000
 """The end of the year 9999."""
@@ -21,7 +20,6 @@ def mount(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(replay)
     app.command()(export)
-    app.command()(ingest)
     app.command()(machines)
 
 
@@ -131,33 +129,6 @@ def export(
         json_line({"machine": machine, "file": str(file), "readings": total})
     else:
         line(f"wrote {total:,} readings of {machine} to {file}")
-
-
-def ingest(
-    worker: Annotated[str, typer.Option(help="Name of this consumer.")] = "ingest-0",
-    accept_gap: Annotated[
-        bool,
-        typer.Option("--accept-gap", help="Go on behind what Kafka dropped before it was stored."),
-    ] = False,
-) -> None:
-    """Store readings from Kafka in this process until Ctrl-C, without Ray."""
-    from ingestion.consume import Ingestion
-    from ingestion.gaps import accept_gaps
-    from storage.migrate import upgrade
-
-    found = context.settings()
-    kafka, storage = context.required_kafka(found), context.required_storage(found)
-    upgrade(storage)
-    for gone in accept_gaps(kafka, storage) if accept_gap else ():
-        progress(f"{kafka.topic}[{gone.partition}]: went on behind {gone.lost:,} lost messages")
-    ingestion = Ingestion(kafka, storage, worker=worker)
-    progress(f"storing {kafka.topic} as {worker}; Ctrl-C ends it in good order")
-    with stopped_by_signals(ingestion.stop):
-        totals = ingestion.run()
-    line(
-        f"stored {totals.stored:,} readings, {totals.duplicates:,} duplicates, "
-        f"{totals.quarantined:,} in quarantine"
-    )
 
 
 def machines(as_json: Json = False) -> None:

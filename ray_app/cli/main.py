@@ -16,10 +16,12 @@ import typer
 from domain.errors import PlatformError
 from ray_app.cli import (
     data,
+    ingest,
     key,
     model,
     platform,
     quarantine,
+    retention,
     score,
     scorecard,
     simulate,
@@ -38,11 +40,13 @@ app = typer.Typer(
 platform.mount(app)
 simulate.mount(app)
 data.mount(app)
+ingest.mount(app)
 score.mount(app)
 scorecard.mount(app)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(model.app, name="model")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(retention.app, name="retention")
 app.add_typer(key.app, name="key")
 
 

@@ -51,6 +51,7 @@ def redrive(
     numbers: Annotated[
         list[int] | None, typer.Argument(metavar="[ID]...", help="Only these; all without any.")
     ] = None,
+    reason: Annotated[str | None, typer.Option(help="Only those that broke this rule.")] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -65,12 +66,14 @@ def redrive(
             waiting = (
                 [quarantine.show(on, number).id for number in numbers]
                 if numbers
-                else sum(quarantine.counts(on).values())
+                else sum(
+                    count for rule, count in quarantine.counts(on).items() if reason in (None, rule)
+                )
             )
         count = waiting if isinstance(waiting, int) else len(waiting)
         line(f"would try {count} messages again")
         return
-    done = again(storage, numbers or None, now_us=time.time_ns() // 1000)
+    done = again(storage, numbers or None, now_us=time.time_ns() // 1000, reason=reason)
     if as_json:
         json_line({"stored": done.stored, "duplicates": done.duplicates, "refused": done.refused})
     else:

@@ -21,7 +21,9 @@ from ray_app.serve.problems import (
     headers_of,
     problem_of,
 )
-from ray_app.serve.routes import HOLDER, fleet_routes, incident_routes, quarantine_routes
+from ray_app.serve.quarantine import quarantine_routes
+from ray_app.serve.readings import reading_routes
+from ray_app.serve.routes import HOLDER, fleet_routes, incident_routes
 
 _log = logging.getLogger(__name__)
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -32,6 +34,7 @@ def build(context: ServeContext) -> App:
     app = FastAPI(title="Millwright", docs_url=None, redoc_url=None, openapi_url=None)
     for router in (
         fleet_routes(context.pool),
+        reading_routes(context.pool),
         incident_routes(context.pool),
         quarantine_routes(context.pool),
     ):

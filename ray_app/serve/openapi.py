@@ -30,6 +30,11 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 }
 """Answers every route may give beside its own."""
 
+_WRITE_PROBLEMS: Final = {
+    "403": _problem("The role of this key may not do that"),
+    "409": _problem("The present state does not allow it"),
+}
+
 PAGE_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'",
     "x-content-type-options": "nosniff",
@@ -63,6 +68,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for path, item in made["paths"].items():
         if "post" in item and not path.endswith("/predict"):
             item["post"]["security"] = [{"key": []}]
+            item["post"]["responses"] |= _WRITE_PROBLEMS
     return made
 
 

@@ -1,15 +1,14 @@
 """The resources of `/api/v1`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import NotFoundError
 from ray_app.serve import pages, views
-from storage import fleet, history, incidents, quarantine, roster_store
+from storage import fleet, incidents
 from storage.incidents import Feedback, IncidentRow
 from storage.pool import Pool
 
@@ -36,7 +35,7 @@ class FeedbackGiven(Note):
 
 
 def fleet_routes(pool: Pool) -> APIRouter:
-    """Return machines, readings, models and sweeps."""
+    """Return machines, models and sweeps."""
     router = APIRouter()
 
     @router.get("/machines", tags=["fleet"])
@@ -57,33 +56,8 @@ def fleet_routes(pool: Pool) -> APIRouter:
         with pool.session() as on:
             found = fleet.machines(on, name=machine_id, limit=1)
         if not found:
-            raise _no_machine(machine_id)
+            raise no_machine(machine_id)
         return views.machine_view(found[0])
-
-    @router.get("/machines/{machine_id}/readings", tags=["fleet"])
-    def list_readings(
-        machine_id: str, limit: Limit = 100, cursor: Cursor = ""
-    ) -> views.ReadingPage:
-        """List a machine's stored readings, newest first."""
-        end_us = pages.decode(cursor, tuple[int])[0] if cursor else 2**62
-        with pool.session() as on:
-            roster = roster_store.load(on)
-            machine = roster.machines.get(machine_id)
-            if machine is None:
-                raise _no_machine(machine_id)
-            found = history.read_history(on, [machine_id], 0, end_us, last=limit + 1)[0]
-        names = roster.class_of(machine).sensor_names
-        rows = range(len(found) - 1, max(len(found) - 1 - limit, -1), -1)
-        items = [
-            views.ReadingView(
-                timestamp=history.instant(int(found.instants_us[row])),
-                values=_values(names, found.values[row]),
-            )
-            for row in rows
-        ]
-        more = len(found) > limit
-        last = history.microseconds(items[-1].timestamp) if items else 0
-        return views.ReadingPage(items=items, next_cursor=pages.encode([last]) if more else None)
 
     @router.get("/models", tags=["models"])
     def list_models(*, champions: bool = False) -> views.ModelPage:
@@ -159,7 +133,7 @@ def incident_routes(pool: Pool) -> APIRouter:
         before = pages.decode(cursor, tuple[datetime, str, int]) if cursor else None
         with pool.session() as on:
             found = incidents.anomalies(
-                on, machine=machine_id, since=_utc(since), before=before, limit=limit + 1
+                on, machine=machine_id, since=utc(since), before=before, limit=limit + 1
             )
         items, more = found[:limit], len(found) > limit
         last = items[-1] if items else None
@@ -169,57 +143,11 @@ def incident_routes(pool: Pool) -> APIRouter:
     return router
 
 
-def quarantine_routes(pool: Pool) -> APIRouter:
-    """Return what could not be read."""
-    router = APIRouter(tags=["quarantine"])
-
-    @router.get("/quarantine")
-    def list_quarantine(
-        reason: str | None = None, limit: Limit = 100, cursor: Cursor = ""
-    ) -> views.QuarantinePage:
-        """List messages that are no readings and were not re-driven, newest first."""
-        before = pages.decode(cursor, tuple[int])[0] if cursor else None
-        with pool.session() as on:
-            found = quarantine.listed(on, reason=reason, before_id=before, limit=limit + 1)
-        items, more = [_quarantined(one) for one in found[:limit]], len(found) > limit
-        return views.QuarantinePage(
-            items=items, next_cursor=pages.encode([items[-1].id]) if more else None
-        )
-
-    return router
-
-
-def _no_machine(name: str) -> NotFoundError:
+def no_machine(name: str) -> NotFoundError:
+    """Return the error for a machine that is not registered."""
     return NotFoundError("machine", name[:128], "GET /api/v1/machines lists them")
 
 
-def _values(names: tuple[str, ...], row: np.ndarray[Any, Any]) -> dict[str, float]:
-    return {
-        name: value
-        for name, value in zip(names, row.tolist(), strict=False)
-        if value == value  # noqa: PLR0124 - NaN is missing
-    }
-
-
-def _utc(moment: datetime | None) -> datetime | None:
+def utc(moment: datetime | None) -> datetime | None:
+    """Return a time in UTC; one that names no zone is taken to be."""
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
-
-
-def _quarantined(one: quarantine.Quarantined) -> views.QuarantineView:
-    entry = one.entry
-    return views.QuarantineView(
-        id=one.id,
-        topic=entry.topic,
-        partition=entry.partition,
-        offset=entry.offset,
-        reason=entry.reason,
-        detail=entry.detail,
-        key=_text(entry.key),
-        value=_text(entry.value),
-        quarantined_at=one.quarantined_at,
-        redriven_at=one.redriven_at,
-    )
-
-
-def _text(raw: bytes | None, most: int = 4000) -> str | None:
-    return None if raw is None else raw[:most].decode(errors="replace")

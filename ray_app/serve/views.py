@@ -62,22 +62,6 @@ class MachineView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuarantineView:
-    """A message that is no reading; its raw bytes as text, undecodable ones replaced."""
-
-    id: int
-    topic: str
-    partition: int
-    offset: int
-    reason: str
-    detail: str
-    key: str | None
-    value: str | None
-    quarantined_at: datetime
-    redriven_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Page[T]:
     """One page; `next_cursor` asks for the following one and is null on the last."""
 
@@ -108,13 +92,6 @@ class AnomalyPage(Page[AnomalyRow]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuarantinePage(Page[QuarantineView]):
-    """Messages in quarantine, newest first."""
-
-    items: Sequence[QuarantineView]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPage(Page[ModelRow]):
     """Model versions by class, newest first."""
 
@@ -126,21 +103,6 @@ class SweepPage(Page[SweepRow]):
     """Sweeps, newest first."""
 
     items: Sequence[SweepRow]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingView:
-    """One stored reading: sensor name to number; a missing sensor is left out."""
-
-    timestamp: datetime
-    values: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingPage(Page[ReadingView]):
-    """Stored readings, newest first."""
-
-    items: Sequence[ReadingView]
 
 
 def machine_view(row: MachineRow) -> MachineView:

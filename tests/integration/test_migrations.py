@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import pytest
+from alembic import command
 
 from domain.errors import ServiceUnavailableError
 from storage import migrate, partitions
@@ -20,6 +21,29 @@ def test_migrations_lead_to_the_metadata(blank_database: StorageSettings) -> Non
         assert partitions.ensure(on, partitions.ahead(1_750_000_000_000_000)) == 0
 
     assert migrate.differences(blank_database) == []
+
+
+def test_the_way_back_and_forth_leads_to_the_same(blank_database: StorageSettings) -> None:
+    """What 0005 changed is taken back, the function for retention included, and made again."""
+    migrate.upgrade(blank_database)
+    with session(blank_database) as on:
+        after = rows(on, _RETENTION)
+    with migrate._connected(blank_database) as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+    with session(blank_database) as on:
+        before = rows(on, _RETENTION)
+        assert rows(on, "SELECT apply_readings_retention(now())") == [([],)]
+    migrate.upgrade(blank_database)
+
+    assert migrate.differences(blank_database) == []
+    with session(blank_database) as on:
+        assert rows(on, _RETENTION) == after
+    assert before != after
+
+
+_RETENTION = "SELECT prosrc FROM pg_proc WHERE proname = 'apply_readings_retention'"
 
 
 def test_the_metadata_of_an_empty_database_differs(blank_database: StorageSettings) -> None:

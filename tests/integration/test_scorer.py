@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -12,17 +13,28 @@ import pytest
 
 from domain.health import Health
 from domain.machines import MachineClass, Sensor
+from domain.mapping import parse
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
 from domain.wire import encode
+from ingestion.consume import Ingestion
 from ingestion.kafka import KafkaSink, ensure_topic
 from ingestion.settings import KafkaSettings
 from ray_app.consumer_actor import ConsumerActor
 from ray_app.scorer_actor import ScorerActor
 from ray_app.serve.views import machine_view
-from storage import fleet, history, incidents, models, roster_store, sensor_states
+from storage import (
+    fleet,
+    history,
+    incidents,
+    models,
+    quarantine,
+    roster_store,
+    sensor_states,
+)
 from storage.connect import rows, session
+from storage.redrive import redrive
 from storage.settings import StorageSettings
 
 SENSORS = ("vibration", "current", "flow", "temperature")
@@ -89,7 +101,7 @@ def promote(database: StorageSettings, version: int, package: bytes) -> None:
 
 
 @contextmanager
-def at_work[Actor: (ScorerActor, ConsumerActor)](actor: Actor) -> Iterator[Actor]:
+def at_work[Actor: (ScorerActor, ConsumerActor, Ingestion)](actor: Actor) -> Iterator[Actor]:
     """Run an actor in a thread, and let it finish at the end."""
     thread = threading.Thread(target=actor.run)
     thread.start()
@@ -330,3 +342,98 @@ def test_a_scorer_that_starts_anew_goes_on_with_the_states_it_finds(
     assert [(one.sensor, one.condition) for one in before] == 2 * [("current", "stuck")]
     assert [one.since_us for one in after] == [one.since_us for one in before]
     assert all(b.last_seen_us > a.last_seen_us for a, b in zip(before, after, strict=True))
+
+
+MAPPING = """
+machine = "key"
+machine_class = "pump"
+time = "$.at"
+time_format = "epoch_us"
+[pivot]
+metric = "$.tag"
+value = "$.v"
+wait_ms = 200
+""" + "".join(f'[[sensors]]\nname = "{name}"\n' for name in SENSORS)
+
+
+def publish_single_values(settings: KafkaSettings, first: int, count: int) -> int:
+    """Send both machines' readings one value per message; return how many messages."""
+    with KafkaSink.open(settings) as sink:
+        for name in ("pump-1", "pump-2"):
+            one = readings(name, first, count)
+            for at, row in zip(one.instants_us.tolist(), one.values.tolist(), strict=True):
+                parts = [
+                    f'{{"tag":"{sensor}","at":{at},"v":{value!r}}}'.encode()
+                    for sensor, value in zip(SENSORS, row, strict=True)
+                ]
+                sink.send(settings.topic, name.encode(), parts)
+    return 2 * count * len(SENSORS)
+
+
+def test_mapped_readings_are_judged_whole_from_the_queue(
+    settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """They never pass the scorer's topic, yet the ill machine gets its incident."""
+    promote(database, 1, packages[0])
+    foreign = replace(settings, topic=f"{settings.topic}.foreign", commit_interval_ms=200)
+    ensure_topic(foreign)
+    sent = publish_single_values(foreign, 0, TRAINED + LIVE)
+    ingestion = Ingestion(foreign, database, mapping=parse(MAPPING, "pump.toml"))
+    with at_work(ingestion), at_work(ScorerActor(settings, database)) as scorer:
+        until(database, scored_to(TRAINED + LIVE - 1))
+        until(database, lambda at: not _queued(at))
+    with session(database) as on:
+        found = incidents.incidents(on)
+
+    assert ingestion.totals.consumed == sent
+    assert scorer._scored == 2 * (TRAINED + LIVE)
+    assert [(one.machine, one.root_sensor) for one in found] == [("pump-2", "vibration")]
+
+
+def test_re_driven_readings_are_judged(
+    settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """Machines whose class was registered too late get their verdicts after all, each once."""
+    promote(database, 1, packages[0])
+    publish(settings, 0, TRAINED)
+    ingest(settings, database, 2 * TRAINED)
+    with session(database) as on:
+        quarantine.add(on, _kept(settings.topic))
+    with at_work(ScorerActor(settings, database)) as scorer:
+        assert redrive(database, now_us=START_US + 10**10).stored == 2 * LIVE
+        until(database, scored_to(TRAINED + LIVE - 1))
+        until(database, lambda at: not _queued(at))
+    with session(database) as on:
+        found = incidents.incidents(on)
+
+    assert redrive(database, now_us=START_US + 10**10).stored == 0
+    assert scorer._scored == 2 * (TRAINED + LIVE)
+    assert [(one.machine, one.root_sensor) for one in found] == [("pump-2", "vibration")]
+
+
+def _queued(database: StorageSettings) -> int:
+    with session(database) as on:
+        return int(rows(on, "SELECT count(*) FROM to_score")[0][0])
+
+
+def _kept(topic: str) -> list[quarantine.Entry]:
+    """Return what came after the training, as if nobody had known the machines then."""
+    messages = [
+        (name.encode(), value)
+        for name in ("pump-1", "pump-2")
+        for one in [readings(name, TRAINED, LIVE)]
+        for value in encode(name, one.instants_us, one.values, SENSORS)
+    ]
+    return [
+        quarantine.Entry(
+            topic_id="one",
+            topic=topic,
+            partition=0,
+            offset=offset,
+            reason="unknown_machine",
+            detail="as it was then",
+            key=key,
+            value=value,
+        )
+        for offset, (key, value) in enumerate(messages)
+    ]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from domain import health
 from domain.health import Evidence, Health, health_of
 from ray_app.console import words
 from ray_app.console.timeline import HEIGHT, WIDTH, Axis, Curve, line, thinned
