@@ -2,22 +2,20 @@
 
 from dataclasses import dataclass, field
 from math import isfinite, nan
-from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from domain.machines import NAME_PATTERN
-from domain.mapping.places import MISSING, Envelope, Place, Step, walk
+from domain.mapping.opening import found_at, opened, wrong_type
+from domain.mapping.places import MISSING, Envelope, Step, walk
 from domain.mapping.spec import Mapping, Pivot, SensorRule, TimeFormat
 from domain.readings import Instants, Matrix
-from domain.wire import MAX_AHEAD_S, MAX_BYTES, RawBatch, Rejection, RejectReason, parse_instant
+from domain.wire import MAX_AHEAD_S, RawBatch, Rejection, RejectReason, parse_instant
 from domain.wire.arbiter import RefusedError, shown
 from domain.wire.decode import check_time
 
 _R = RejectReason
-_DECODER = msgspec.json.Decoder()
 _CALENDAR_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 """The years 1 to 9999: beyond them an instant cannot even be shown."""
 
@@ -69,7 +67,7 @@ def translate(raw: RawBatch, mapping: Mapping, *, now_us: int) -> Translated:
     rejections: list[Rejection] = []
     for row in range(len(raw)):
         try:
-            message = _opened(raw, row)
+            message = opened(raw, row)
             values = reader.values(message)
             if values is None:
                 found.ignored += 1
@@ -92,27 +90,6 @@ def translate(raw: RawBatch, mapping: Mapping, *, now_us: int) -> Translated:
     )
 
 
-def _opened(raw: RawBatch, row: int) -> Envelope:
-    value = raw.values[row]
-    if value is None:
-        raise RefusedError(_R.TOMBSTONE, "the message has no value")
-    if len(value) > MAX_BYTES:
-        raise RefusedError(_R.TOO_LARGE, f"{len(value)} bytes; at most {MAX_BYTES} are read")
-    try:
-        value.decode()
-        body: object = _DECODER.decode(value)
-    except UnicodeDecodeError as error:
-        raise RefusedError(_R.NOT_UTF8, f"byte {error.start} is no UTF-8 text") from None
-    except RecursionError:
-        raise RefusedError(_R.TOO_DEEP, "it is nested too deeply") from None
-    except msgspec.ValidationError:
-        raise RefusedError(_R.BAD_NUMBER, "a number leaves the range of numbers") from None
-    except msgspec.DecodeError as error:
-        raise RefusedError(_R.NOT_JSON, f"it is no JSON: {error}") from None
-    headers = None if raw.headers is None else raw.headers[row]
-    return Envelope(key=raw.keys[row], headers=headers or [], body=body)
-
-
 class _Reader:
     """Looks into one message at a time."""
 
@@ -128,11 +105,11 @@ class _Reader:
 
     def machine(self, message: Envelope) -> str:
         """Return the machine's name."""
-        found = _found(self._mapping.machine, message)
+        found = found_at(self._mapping.machine, message)
         # Many systems number their devices.
         name = str(found) if type(found) is int else found
         if not isinstance(name, str):
-            raise _wrong(self._mapping.machine.text, "a text", found)
+            raise wrong_type(self._mapping.machine.text, "a text", found)
         if NAME_PATTERN.fullmatch(name) is None:
             raise RefusedError(
                 _R.BAD_NAME, f"{self._mapping.machine.text} {shown(name)} is no name"
@@ -142,7 +119,7 @@ class _Reader:
     def instant(self, message: Envelope) -> int:
         """Return the time, microseconds UTC, rounded to the window of a pivot."""
         place = self._mapping.time
-        instant_us = self._microseconds(_found(place, message))
+        instant_us = self._microseconds(found_at(place, message))
         if not _CALENDAR_US[0] <= instant_us <= _CALENDAR_US[1]:
             raise RefusedError(
                 _R.BAD_TIMESTAMP,
@@ -170,9 +147,9 @@ class _Reader:
         return values
 
     def _single(self, message: Envelope, pivot: Pivot) -> list[float] | None:
-        metric = _found(pivot.metric, message)
+        metric = found_at(pivot.metric, message)
         if not isinstance(metric, str):
-            raise _wrong(pivot.metric.text, "a text", metric)
+            raise wrong_type(pivot.metric.text, "a text", metric)
         if metric in pivot.ignore:
             return None
         at = self._by_metric.get(metric)
@@ -182,7 +159,7 @@ class _Reader:
                 f"metric {shown(metric)} is no sensor of the mapping: add it to [[sensors]], or "
                 "to pivot.ignore",
             )
-        value = self._value(self._mapping.sensors[at], _found(pivot.value, message))
+        value = self._value(self._mapping.sensors[at], found_at(pivot.value, message))
         if value != value:  # noqa: PLR0124 - NaN is missing
             raise RefusedError(_R.EMPTY_VALUES, f"{pivot.value.text} is null")
         values = [nan] * len(self._mapping.sensors)
@@ -202,7 +179,7 @@ class _Reader:
         place, form = self._mapping.time, self._mapping.time_format
         if form is TimeFormat.RFC3339:
             if not isinstance(found, str):
-                raise _wrong(place.text, "a text", found)
+                raise wrong_type(place.text, "a text", found)
             try:
                 return parse_instant(found)
             except (ValueError, OverflowError) as error:
@@ -227,7 +204,7 @@ class _Reader:
             except ValueError:
                 raise RefusedError(_R.BAD_NUMBER, f"{origin} {shown(found)} is no number") from None
         if isinstance(found, bool) or not isinstance(found, int | float):
-            raise _wrong(origin, "a number", found)
+            raise wrong_type(origin, "a number", found)
         try:
             number = float(found)
         except OverflowError:
@@ -235,19 +212,3 @@ class _Reader:
         if not isfinite(number):
             raise RefusedError(_R.BAD_NUMBER, f"{origin} is not finite")
         return number
-
-
-def _found(place: Place, message: Envelope) -> Any:
-    try:
-        found = place.find(message)
-    except UnicodeDecodeError:
-        raise RefusedError(_R.NOT_UTF8, f"{place.text} is no UTF-8 text") from None
-    if found is MISSING:
-        raise RefusedError(_R.MISSING_FIELD, f"there is nothing at {place.text}")
-    return found
-
-
-def _wrong(origin: str, wanted: str, found: object) -> RefusedError:
-    told = {bool: "true or false", str: "text", dict: "an object", list: "a list"}
-    is_ = "null" if found is None else told.get(type(found), "a number")
-    return RefusedError(_R.WRONG_TYPE, f"{origin} is {is_}; it must be {wanted}")

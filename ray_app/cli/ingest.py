@@ -98,25 +98,10 @@ def _store(
 
 
 def _show(seen: "Preview", mapping: "Mapping", *, as_json: bool) -> None:
-    from domain.wire import format_instants
-
-    found = seen.found
-    times = [time_.decode() for time_ in format_instants(found.instants_us)]
-    readings: list[dict[str, Any]] = [
-        {
-            "machine": machine,
-            "timestamp": moment,
-            "values": {
-                name: value
-                for name, value in zip(mapping.sensor_names, row, strict=True)
-                if value == value  # noqa: PLR0124 - NaN is missing
-            },
-        }
-        for machine, moment, row in zip(found.machines, times, found.values.tolist(), strict=True)
-    ]
+    readings = _readings(seen, mapping)
     refused = [
         {"place": seen.messages.place(one.index), "reason": one.reason, "detail": one.detail}
-        for one in found.rejections
+        for one in seen.found.rejections
     ]
     if as_json:
         counts = {"messages": len(seen.messages), "ignored": seen.ignored}
@@ -131,3 +116,22 @@ def _show(seen: "Preview", mapping: "Mapping", *, as_json: bool) -> None:
         f"{len(seen.messages):,} messages would become {len(readings):,} readings; "
         f"{len(refused):,} would be refused, {seen.ignored:,} ignored; nothing was stored"
     )
+
+
+def _readings(seen: "Preview", mapping: "Mapping") -> list[dict[str, Any]]:
+    from domain.wire import format_instants
+
+    found = seen.found
+    times = [time_.decode() for time_ in format_instants(found.instants_us)]
+    return [
+        {
+            "machine": machine,
+            "timestamp": moment,
+            "values": {
+                name: value
+                for name, value in zip(mapping.sensor_names, row, strict=True)
+                if value == value  # noqa: PLR0124 - NaN is missing
+            },
+        }
+        for machine, moment, row in zip(found.machines, times, found.values.tolist(), strict=True)
+    ]
