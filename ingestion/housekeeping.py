@@ -16,6 +16,10 @@ _LOG = logging.getLogger(__name__)
 ROLL_EVERY_S = 1.0
 """How long the queue of the rollups may rest once it was empty."""
 
+ROLL_WITHIN_S = 60.0
+"""Under a backlog minutes are summed up this late at the most. Until then the processors belong to
+the readings; and a minute that is complete by then is summed up once and not with every batch."""
+
 KEEP_EVERY_S = 600.0
 """How often partitions are made ahead, days in advance, and old ones dropped."""
 
@@ -29,10 +33,17 @@ class Housekeeping:
     Args:
         storage: Where Postgres is.
         now_us: The present, microseconds UTC.
+        is_behind: Whether readings wait in Kafka that ought to be stored first.
     """
 
-    def __init__(self, storage: StorageSettings, *, now_us: Callable[[], int]) -> None:
-        self._storage, self._now_us = storage, now_us
+    def __init__(
+        self,
+        storage: StorageSettings,
+        *,
+        now_us: Callable[[], int],
+        is_behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._storage, self._now_us, self._is_behind = storage, now_us, is_behind
         self._stop = Event()
         self._thread = Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -60,17 +71,29 @@ class Housekeeping:
     def _keep(self) -> None:
         on = connect(self._storage, application="millwright housekeeping")
         try:
-            kept = -KEEP_EVERY_S
+            kept, rolled = -KEEP_EVERY_S, monotonic()
             while not self._stop.is_set():
                 if monotonic() - kept >= KEEP_EVERY_S:
                     keep_partitions(on, self._now_us())
                     kept = monotonic()
-                with translated(), on:
-                    taken = rollups.roll(on)
-                if not taken:
-                    self._stop.wait(ROLL_EVERY_S)
+                if is_roll_due(monotonic() - rolled, is_behind=self._is_behind()):
+                    with translated(), on:
+                        if rollups.roll(on):
+                            continue
+                    rolled = monotonic()
+                self._stop.wait(ROLL_EVERY_S)
         finally:
             on.close()
+
+
+def is_roll_due(rested_s: float, *, is_behind: bool) -> bool:
+    """Say whether minutes are to be summed up now.
+
+    Args:
+        rested_s: How long ago the queue of the rollups was empty.
+        is_behind: Whether readings wait in Kafka.
+    """
+    return not is_behind or rested_s >= ROLL_WITHIN_S
 
 
 def keep_partitions(on: Connection, now_us: int) -> None:

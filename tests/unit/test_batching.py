@@ -3,6 +3,7 @@
 import pytest
 
 from ingestion.batching import Batching, backoff_s
+from ingestion.housekeeping import ROLL_WITHIN_S, is_roll_due
 
 RULE = Batching(quiet_size=100, quiet_s=5.0, most=10_000)
 
@@ -41,3 +42,14 @@ def test_the_pause_doubles_up_to_a_bound() -> None:
     """A service that is back is found within five seconds, however long it was away."""
     assert [backoff_s(n) for n in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.4])
     assert backoff_s(10_000) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("rested_s", "behind", "due"),
+    [(0.0, False, True), (0.0, True, False), (ROLL_WITHIN_S, True, True)],
+)
+def test_minutes_wait_for_the_backlog_but_not_for_ever(
+    rested_s: float, *, behind: bool, due: bool
+) -> None:
+    """Readings first; a backlog that does not end delays the rollups by a bounded time."""
+    assert is_roll_due(rested_s, is_behind=behind) is due
