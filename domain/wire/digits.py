@@ -15,7 +15,7 @@ from domain.wire.numbers import Bytes
 LONGEST = 20
 """Bytes of the longest number written here: a sign, 15 digits, a point, and zeros before them."""
 
-_SMALLEST, _LARGEST = 1e-3, 1e9
+_SMALLEST, _LARGEST = 1e-5, 1e9
 """Beyond these other encoders turn to exponents, sooner or later."""
 
 _FEW_DIGITS = 1e15
