@@ -1,5 +1,9 @@
 """Kafka to Postgres through the real loop."""
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
 
@@ -130,6 +134,22 @@ def test_poison_among_good_messages_is_kept_with_its_reason(
     assert len(kept) == len(POISON)
 
 
+@contextmanager
+def frozen(database: StorageSettings) -> Iterator[None]:
+    """Freeze the server's process that stores readings until the block ends."""
+    with session(database) as on:
+        ((pid,),) = rows(
+            on,
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE application_name = 'millwright ingest' AND datname = current_database()",
+        )
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_a_database_that_hangs_holds_kafka_back_and_costs_no_membership(
     settings: KafkaSettings, database: StorageSettings
 ) -> None:
@@ -139,8 +159,7 @@ def test_a_database_that_hangs_holds_kafka_back_and_costs_no_membership(
     send(settings, "pump-1", 0, 100)
     with running(Ingestion(small, database)) as ingestion:
         until(lambda: ingestion.totals.consumed == 100)
-        with session(database) as on:
-            rows(on, "LOCK TABLE consumer_offsets IN ACCESS EXCLUSIVE MODE")
+        with frozen(database):
             for machine in range(4):
                 send(settings, f"pump-{machine}", 100, 500)
             until(lambda: ingestion.totals.held == 1)
