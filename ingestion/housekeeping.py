@@ -20,6 +20,10 @@ ROLL_WITHIN_S = 60.0
 """Under a backlog minutes are summed up this late at the most. Until then the processors belong to
 the readings; and a minute that is complete by then is summed up once and not with every batch."""
 
+REST = 9.0
+"""After summing up for a second the thread rests for so many: the minutes under way are read anew
+each time, which at a high rate would otherwise be most of what the machine does."""
+
 KEEP_EVERY_S = 600.0
 """How often partitions are made ahead, days in advance, and old ones dropped."""
 
@@ -71,29 +75,37 @@ class Housekeeping:
     def _keep(self) -> None:
         on = connect(self._storage, application="millwright housekeeping")
         try:
-            kept, rolled = -KEEP_EVERY_S, monotonic()
+            kept, rested, took_s = -KEEP_EVERY_S, monotonic(), 0.0
             while not self._stop.is_set():
                 if monotonic() - kept >= KEEP_EVERY_S:
                     keep_partitions(on, self._now_us())
                     kept = monotonic()
-                if is_roll_due(monotonic() - rolled, is_behind=self._is_behind()):
-                    with translated(), on:
-                        if rollups.roll(on):
-                            continue
-                    rolled = monotonic()
+                if is_roll_due(monotonic() - rested, took_s, is_behind=self._is_behind()):
+                    began = monotonic()
+                    self._roll(on)
+                    rested = monotonic()
+                    took_s = rested - began
                 self._stop.wait(ROLL_EVERY_S)
         finally:
             on.close()
 
+    def _roll(self, on: Connection) -> None:
+        # Fewer than asked for is all there was: what came in since can wait for the next time.
+        taken = rollups.MOST
+        while taken >= rollups.MOST and not self._stop.is_set():
+            with translated(), on:
+                taken = rollups.roll(on)
 
-def is_roll_due(rested_s: float, *, is_behind: bool) -> bool:
+
+def is_roll_due(rested_s: float, took_s: float, *, is_behind: bool) -> bool:
     """Say whether minutes are to be summed up now.
 
     Args:
         rested_s: How long ago the queue of the rollups was empty.
+        took_s: How long it took to empty it.
         is_behind: Whether readings wait in Kafka.
     """
-    return not is_behind or rested_s >= ROLL_WITHIN_S
+    return rested_s >= (ROLL_WITHIN_S if is_behind else min(ROLL_WITHIN_S, REST * took_s))
 
 
 def keep_partitions(on: Connection, now_us: int) -> None:

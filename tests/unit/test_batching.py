@@ -45,11 +45,18 @@ def test_the_pause_doubles_up_to_a_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rested_s", "behind", "due"),
-    [(0.0, False, True), (0.0, True, False), (ROLL_WITHIN_S, True, True)],
+    ("rested_s", "took_s", "behind", "due"),
+    [
+        (0.0, 0.0, False, True),
+        (1.0, 0.5, False, False),
+        (4.5, 0.5, False, True),
+        (ROLL_WITHIN_S, 100.0, False, True),
+        (59.0, 0.0, True, False),
+        (ROLL_WITHIN_S, 0.0, True, True),
+    ],
 )
 def test_minutes_wait_for_the_backlog_but_not_for_ever(
-    rested_s: float, *, behind: bool, due: bool
+    rested_s: float, took_s: float, *, behind: bool, due: bool
 ) -> None:
-    """Readings first; a backlog that does not end delays the rollups by a bounded time."""
-    assert is_roll_due(rested_s, is_behind=behind) is due
+    """Readings first; neither a backlog nor the cost of rollups delays them without a bound."""
+    assert is_roll_due(rested_s, took_s, is_behind=behind) is due
