@@ -238,11 +238,16 @@ class KafkaSource:
         self._forget(consumer, parts)
 
     def _forget(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        for part in parts:
-            self._next.pop(part.partition, None)
-            self._held.discard(part.partition)
+        ours = {part.partition for part in parts}
+        for number in ours:
+            self._next.pop(number, None)
+        with suppress(KafkaException):
+            # What comes back to us later must not come back paused.
+            if ours & self._held:
+                consumer.resume(self._parts(ours & self._held))
         with suppress(KafkaException):
             consumer.incremental_unassign(parts)
+        self._held -= ours
 
     def _judge_errors(self, messages: list[Message]) -> None:
         for message in messages:
