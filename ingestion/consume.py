@@ -1,12 +1,13 @@
 """The ingestion: Kafka to Postgres, each reading once, through every fault."""
 
+import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Table
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from threading import Event
-from time import monotonic, perf_counter
+from time import monotonic
 
 from domain.errors import (
     NotFoundError,
@@ -16,10 +17,11 @@ from domain.errors import (
 )
 from domain.mapping import Mapping
 from ingestion.batching import Batching, backoff_s
+from ingestion.feed import Feed
 from ingestion.housekeeping import Housekeeping
-from ingestion.kafka import KafkaSource, Messages, ensure_topic, find_topic
+from ingestion.kafka import KafkaSource, ensure_topic, find_topic
 from ingestion.settings import KafkaSettings
-from ingestion.stages import Chunk, Stages
+from ingestion.stages import Stages
 from ingestion.writer import Observer, Totals, Writer
 from observability import catalogue
 from observability.catalogue import Metrics, NoMetrics
@@ -37,8 +39,8 @@ REPORT_EVERY_S = 1.0
 VERIFY_EVERY_S = 15.0
 """How often the topic's id is looked at: a topic made anew begins at offset 0 again."""
 
-MOST_BYTES = 16 << 20
-"""A batch that holds so much is handed over: packed messages and large ones are many readings."""
+COLLECT_AFTER = 50_000
+"""New objects after which the garbage collector looks at them: dozens of calls of the client."""
 
 HEALTHY_AFTER_S = 30.0
 """A run that lasted so long ends a row of faults: the next one waits little again."""
@@ -91,6 +93,8 @@ class Ingestion:
         self._metrics = metrics or NoMetrics()
         self._now_us = now_us
         self._stop = Event()
+        # Until the first look at the lag there may be anything.
+        self._is_behind = True
         self.totals = Totals()
 
     def run(self) -> Totals:
@@ -100,6 +104,15 @@ class Ingestion:
             OffsetsLostError: Kafka dropped messages before they were stored; the gap is named.
             PlatformError: Something that waiting does not mend.
         """
+        with _spared_by_the_collector():
+            self._run_until_stopped()
+        return self.totals
+
+    def stop(self) -> None:
+        """Let what is under way be stored, then end `run`; may be called from any thread."""
+        self._stop.set()
+
+    def _run_until_stopped(self) -> None:
         attempt = 0
         while not self._stop.is_set():
             began = monotonic()
@@ -109,11 +122,6 @@ class Ingestion:
                 attempt = 1 if monotonic() - began > HEALTHY_AFTER_S else attempt + 1
                 self._tell(fault, attempt)
                 self._stop.wait(backoff_s(attempt))
-        return self.totals
-
-    def stop(self) -> None:
-        """Let what is under way be stored, then end `run`; may be called from any thread."""
-        self._stop.set()
 
     def _run_once(self) -> None:
         # A foreign topic is its owner's to make.
@@ -134,14 +142,16 @@ class Ingestion:
                 intake=reads,
             )
             stages = Stages(reads(lookup), writer, now_us=self._now_us, observe=self._observe)
-            feed = _Feed(self._batching(), stages, self._observe)
+            feed = Feed(self._batching(), stages, totals=self.totals, observe=self._observe)
             source = stack.enter_context(
                 KafkaSource.open(
                     self._kafka, topic, lambda start: self._positions(topic, start), feed.settle
                 )
             )
             feed.source = source
-            house = Housekeeping(self._storage, now_us=self._now_us)
+            house = Housekeeping(
+                self._storage, now_us=self._now_us, is_behind=lambda: self._is_behind
+            )
             house.start()
             stack.callback(house.stop)
             stages.start()
@@ -150,7 +160,7 @@ class Ingestion:
             stack.callback(feed.close)
             self._pump(source, feed, stages)
 
-    def _pump(self, source: KafkaSource, feed: "_Feed", stages: Stages) -> None:
+    def _pump(self, source: KafkaSource, feed: Feed, stages: Stages) -> None:
         reported = verified = monotonic()
         while not self._stop.is_set():
             feed.step()
@@ -168,6 +178,7 @@ class Ingestion:
         ours = {part: at for part, at in self.totals.positions.items() if part in source.assigned}
         source.commit(ours)
         lag = source.lag(ours)
+        self._is_behind = lag > self._kafka.max_batch
         self._metrics.set(catalogue.LAG, lag, group="ingest")
         stages.tick(lag)
 
@@ -197,60 +208,21 @@ class Ingestion:
         )
 
 
-class _Feed:
-    """Gathers messages and hands them to the stages when they are due."""
+@contextmanager
+def _spared_by_the_collector() -> Iterator[None]:
+    """Let the garbage collector look seldom, and at nothing that was there before.
 
-    source: KafkaSource
-
-    def __init__(
-        self, batching: Batching, stages: Stages, observe: Callable[[str, float], None]
-    ) -> None:
-        self._batching, self._stages, self._observe = batching, stages, observe
-        self._waiting: Messages = []
-        self._bytes = 0
-        self._since = 0.0
-        self._open = True
-
-    def step(self) -> None:
-        """Take what Kafka has, and hand over what is due."""
-        age_s = monotonic() - self._since
-        room = self._room()
-        if room:
-            patience_s = self._batching.patience_s(len(self._waiting), age_s)
-            began = perf_counter()
-            taken = self.source.take(room, patience_s)
-            if taken:
-                self._observe("consume", perf_counter() - began)
-                if not self._waiting:
-                    self._since = monotonic()
-                self._waiting += taken
-                self._bytes += sum(map(len, taken))
-        self._stages.check()
-        age_s = monotonic() - self._since
-        full = not self._room()
-        if full or self._batching.is_due(len(self._waiting), age_s, free=self._stages.is_free):
-            self._hand_over()
-
-    def settle(self) -> None:
-        """Have everything stored that was taken.
-
-        Raises:
-            ServiceUnavailableError: It took too long.
-            PlatformError: A stage failed.
-        """
-        if self._open:
-            self._hand_over()
-            self._stages.drain()
-
-    def close(self) -> None:
-        """Forget what was taken; whoever owns the partitions next reads it again."""
-        self._open, self._waiting, self._bytes = False, [], 0
-
-    def _room(self) -> int:
-        return self._batching.room(len(self._waiting)) if self._bytes < MOST_BYTES else 0
-
-    def _hand_over(self) -> None:
-        raw = self.source.batch(self._waiting)
-        self._waiting, self._bytes = [], 0
-        if len(raw):
-            self._stages.put(Chunk(raw=raw, steps=self.source.steps(raw)))
+    Modules and compiled functions are some 300,000 objects that stay, and messages come and go by
+    the thousand without ever referring to each other. The collector's walks found no garbage and
+    took 0.37 s of processor time per 600,000 messages, a fifth of what Python needs for them, under
+    the lock that all threads wait for.
+    """
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -9,7 +9,7 @@ from domain.errors import BadInputError
 from domain.machines import MachineClass, Sensor
 from ingestion.files import FileSpec, read
 from ingestion.kafka import KafkaSink, ensure_topic
-from ingestion.publish import Pace, Piece, publish
+from ingestion.publish import PER_MESSAGE, Pace, Piece, publish
 from ingestion.settings import KafkaSettings
 from observability.catalogue import PRODUCE_ERRORS, PRODUCED, Metrics, NoMetrics
 from storage import roster_store
@@ -27,6 +27,7 @@ class ReplayPlan:
         register_as: Machine class to register its columns as; None: they must fit a known class.
         period_s: Nominal seconds between readings of a new class.
         from_us: The first reading gets this instant and the others follow; None: as in the file.
+        packed: Send packed messages instead of JSON: a fifth of the bytes.
     """
 
     spec: FileSpec
@@ -34,6 +35,7 @@ class ReplayPlan:
     register_as: str | None = None
     period_s: float = 1.0
     from_us: int | None = None
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +43,8 @@ class Replayed:
     """What was sent.
 
     Attributes:
-        readings: How many Kafka acknowledged.
-        failed: How many it did not.
+        readings: How many Kafka acknowledged, at the least.
+        failed: How many messages it did not.
         machine_class: Their class.
         seconds: How long it took.
     """
@@ -81,13 +83,14 @@ def replay(
     first = next(pieces)
     with session(storage) as on:
         machine_class = _class_of(on, plan, first)
-        roster_store.register_machines(on, first.machines, machine_class)
+        roster_store.register_machines(on, first.machines, machine_class.name)
     ensure_topic(kafka)
     with KafkaSink.open(kafka, client_id="millwright replay") as sink:
         sent = publish(
-            _registered(chain([first], pieces), storage, machine_class),
+            _registered(chain([first], pieces), storage, machine_class.name),
             sink,
             kafka.topic,
+            packed_as=machine_class.sensor_names if plan.packed else None,
             pace=plan.pace,
             progress=progress,
         )
@@ -96,26 +99,26 @@ def replay(
     counted.add(PRODUCED, sink.delivered)
     counted.add(PRODUCE_ERRORS, sink.failed)
     return Replayed(
-        readings=sent - sink.failed,
+        readings=max(0, sent - sink.failed * (PER_MESSAGE if plan.packed else 1)),
         failed=sink.failed,
-        machine_class=machine_class,
+        machine_class=machine_class.name,
         seconds=time.monotonic() - began,
     )
 
 
-def _class_of(on: Connection, plan: ReplayPlan, first: Piece) -> str:
+def _class_of(on: Connection, plan: ReplayPlan, first: Piece) -> MachineClass:
     roster = roster_store.load(on)
     if plan.register_as is not None:
         known = roster.classes.get(plan.register_as)
         if known is not None and set(first.sensors) <= set(known.sensor_names):
-            return known.name  # as it is: with units and ranges that a file does not tell
+            return known  # as it is: with units and ranges that a file does not tell
         machine_class = MachineClass(
             name=plan.register_as,
             sensors=tuple(Sensor(name=name) for name in first.sensors),
             period_s=plan.period_s,
             description=f"from {plan.spec.path.name}",
         )
-        return roster_store.register_class(on, machine_class).name
+        return roster_store.register_class(on, machine_class)
     matched = roster.match_class(first.sensors)
     if matched is None:
         raise BadInputError(
@@ -124,7 +127,7 @@ def _class_of(on: Connection, plan: ReplayPlan, first: Piece) -> str:
             str(plan.spec.path),
             "Register them with --register CLASS, or map columns with --column COLUMN=SENSOR",
         )
-    return matched.name
+    return matched
 
 
 def _registered(

@@ -9,6 +9,7 @@ from time import monotonic, perf_counter
 from domain.errors import PlatformError, ServiceUnavailableError
 from domain.wire import RawBatch
 from ingestion.writer import Writer
+from storage import copy_format
 from storage.intake import Reads, Sorted
 from storage.offsets import Advance
 
@@ -30,6 +31,22 @@ class Chunk:
 
     raw: RawBatch
     steps: tuple[Advance, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A decoded batch, ready for the database.
+
+    Attributes:
+        chunk: The messages.
+        found: What is in them.
+        data: The readings as COPY takes them: built beside the transaction before, not within this
+            one's, where the server would wait for it.
+    """
+
+    chunk: Chunk
+    found: Sorted
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +77,7 @@ class Stages:
         self._intake, self._writer = intake, writer
         self._now_us, self._observe = now_us, observe
         self._to_decode: SimpleQueue[Chunk | Tick | None] = SimpleQueue()
-        self._to_store: SimpleQueue[tuple[Chunk, Sorted] | Tick | None] = SimpleQueue()
+        self._to_store: SimpleQueue[Ready | Tick | None] = SimpleQueue()
         self._change = Condition()
         self._under_way = 0
         self._failure: BaseException | None = None
@@ -74,19 +91,20 @@ class Stages:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def is_free(self) -> bool:
-        """Whether a batch would be taken at once."""
-        return self._under_way < UNDER_WAY
-
-    def put(self, chunk: Chunk) -> None:
-        """Hand a batch over; waits while too many are under way.
+    def wait_free(self, timeout_s: float) -> bool:
+        """Wait until a batch would be taken; return whether one is.
 
         Raises:
             PlatformError: A stage failed.
         """
         with self._change:
-            self._change.wait_for(lambda: self._failure is not None or self.is_free)
+            self._change.wait_for(lambda: self._failure is not None or self._is_free(), timeout_s)
+            self._raise_failure()
+            return self._is_free()
+
+    def put(self, chunk: Chunk) -> None:
+        """Hand a batch over; `wait_free` says when, and more are kept none the less."""
+        with self._change:
             self._raise_failure()
             self._under_way += 1
         self._to_decode.put(chunk)
@@ -145,8 +163,9 @@ class Stages:
                 continue
             began = perf_counter()
             found = self._intake.sort(item.raw, now_us=self._now_us())
+            data = copy_format.encode(found.readings)
             self._observe("decode", perf_counter() - began)
-            self._to_store.put((item, found))
+            self._to_store.put(Ready(chunk=item, found=found, data=data))
 
     def _store(self) -> None:
         while (item := self._to_store.get()) is not None:
@@ -155,13 +174,17 @@ class Stages:
             if isinstance(item, Tick):
                 self._writer.report(item.lag)
                 continue
-            chunk, found = item
+            raw, steps = item.chunk.raw, item.chunk.steps
             began = perf_counter()
-            self._writer.write(chunk.raw, found, chunk.steps, now_us=self._now_us())
+            now_us = self._now_us()
+            self._writer.write(raw, item.found, steps, now_us=now_us, data=item.data)
             self._observe("store", perf_counter() - began)
             with self._change:
                 self._under_way -= 1
                 self._change.notify_all()
+
+    def _is_free(self) -> bool:
+        return self._under_way < UNDER_WAY
 
     def _raise_failure(self) -> None:
         if isinstance(self._failure, PlatformError):

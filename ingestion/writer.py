@@ -32,6 +32,7 @@ class Totals:
         quarantined: Messages that are no readings and are new in quarantine.
         batches: Transactions.
         faults: Times a service was away or a partition was taken over, and all began anew.
+        held: Times that reading from Kafka was paused because the database did not keep up.
         positions: Partition → the next offset, as committed.
     """
 
@@ -41,6 +42,7 @@ class Totals:
     quarantined: int = 0
     batches: int = 0
     faults: int = 0
+    held: int = 0
     positions: dict[int, int] = field(default_factory=dict)
 
 
@@ -85,16 +87,29 @@ class Writer:
         self._meter = Meter(now_s=monotonic(), count=totals.consumed)
 
     def write(
-        self, raw: RawBatch, found: Sorted, steps: tuple[Advance, ...], *, now_us: int
+        self,
+        raw: RawBatch,
+        found: Sorted,
+        steps: tuple[Advance, ...],
+        *,
+        now_us: int,
+        data: bytes | None = None,
     ) -> None:
         """Store a batch whole; or, if the database refuses a row, all but that row.
+
+        Args:
+            raw: The messages.
+            found: What is in them.
+            steps: How far they move each partition.
+            now_us: The present, microseconds UTC.
+            data: The readings as `copy_format.encode` returns them, if that was done already.
 
         Raises:
             PartitionLostError: Another consumer owns a partition.
             ServiceUnavailableError: The server went away.
         """
         try:
-            written = self._store.write(self._batch(raw, found, steps))
+            written = self._store.write(self._batch(raw, found, steps, data))
         except BadInputError as error:
             self._write_apart(raw, steps, error, now_us)
         else:
@@ -133,7 +148,9 @@ class Writer:
             self.write(half, intake.sort(half, now_us=now_us), moved, now_us=now_us)
             before |= {step.partition: step.next for step in moved}
 
-    def _batch(self, raw: RawBatch, found: Sorted, steps: tuple[Advance, ...]) -> StoreBatch:
+    def _batch(
+        self, raw: RawBatch, found: Sorted, steps: tuple[Advance, ...], data: bytes | None
+    ) -> StoreBatch:
         return StoreBatch(
             group_id=self._group_id,
             topic=self._topic,
@@ -142,6 +159,7 @@ class Writer:
             steps=steps,
             origins=found.origins,
             entry=lambda one: self._entry(raw, one),
+            data=data,
         )
 
     def _entry(self, raw: RawBatch, rejection: Rejection) -> Entry:

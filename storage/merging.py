@@ -90,7 +90,7 @@ class MergingStore(ReadingStore):
             BadInputError: The database can never take one of the rows; nothing was stored.
             ServiceUnavailableError: The server went away, as for `ReadingStore`.
         """
-        data = copy_format.encode(batch.readings)
+        data = batch.data or copy_format.encode(batch.readings)
         self.ensure_days(batch.readings)
         with translated():
             try:

@@ -66,6 +66,25 @@ def stored_positions(on: Connection, group_id: str, topic: Topic) -> dict[int, i
     return dict(found)
 
 
+# Locked in the order of partitions first. What another consumer has moved meanwhile is looked at
+# again as it is now (READ COMMITTED), and then has another `next` than the expected one.
+_ADVANCE = """
+WITH steps AS (
+    SELECT * FROM unnest(%(partitions)s::integer[], %(expected)s::bigint[], %(next)s::bigint[])
+        AS step (partition, expected, next)
+), held AS MATERIALIZED (
+    SELECT partition FROM consumer_offsets
+    WHERE group_id = %(group)s AND topic_id = %(topic)s AND partition = ANY (%(partitions)s)
+    ORDER BY partition FOR UPDATE
+)
+UPDATE consumer_offsets AS mine SET next = steps.next, updated_at = clock_timestamp()
+FROM steps JOIN held USING (partition)
+WHERE mine.group_id = %(group)s AND mine.topic_id = %(topic)s
+    AND mine.partition = steps.partition AND mine.next = steps.expected
+RETURNING mine.partition
+"""
+
+
 def advance(on: Connection, group_id: str, topic: Topic, steps: Iterable[Advance]) -> None:
     """Move partitions on, each only from where this consumer believed it to be.
 
@@ -79,14 +98,21 @@ def advance(on: Connection, group_id: str, topic: Topic, steps: Iterable[Advance
     Raises:
         PartitionLostError: Another consumer moved one of them; roll back and rejoin.
     """
-    for step in sorted(steps, key=lambda one: one.partition):
-        moved = rows(
-            on,
-            "UPDATE consumer_offsets SET next = %s, updated_at = clock_timestamp() "
-            "WHERE group_id = %s AND topic_id = %s AND partition = %s AND next = %s RETURNING 1",
-            (step.next, group_id, topic.id, step.partition, step.expected),
-        )
-        if not moved:
+    ordered = sorted(steps, key=lambda one: one.partition)
+    moved = rows(
+        on,
+        _ADVANCE,
+        {
+            "group": group_id,
+            "topic": topic.id,
+            "partitions": [step.partition for step in ordered],
+            "expected": [step.expected for step in ordered],
+            "next": [step.next for step in ordered],
+        },
+    )
+    done = {partition for (partition,) in moved}
+    for step in ordered:
+        if step.partition not in done:
             raise PartitionLostError(topic.name, step.partition, step.expected)
 
 

@@ -43,6 +43,8 @@ class StoreBatch:
         steps: How far each partition moves, one each.
         origins: As in `Sorted`; what `MergingStore` needs to say which message came too late.
         entry: Makes a rejected message one for quarantine; needed where there are `origins`.
+        data: The readings as `copy_format.encode` returns them, where someone had the time to do so
+            beforehand; None lets `ReadingStore.write` do it.
     """
 
     group_id: str
@@ -52,6 +54,7 @@ class StoreBatch:
     steps: tuple[offsets.Advance, ...]
     origins: tuple[npt.NDArray[np.intp], ...] = ()
     entry: Callable[[Rejection], quarantine.Entry] | None = None
+    data: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,7 @@ class ReadingStore:
             ServiceUnavailableError: The server went away. Whether the batch was stored is known
                 to the stored offsets alone: reconnect, read them and seek.
         """
-        data = copy_format.encode(batch.readings)
+        data = batch.data or copy_format.encode(batch.readings)
         count = sum(len(one) for one in batch.readings)
         self.ensure_days(batch.readings)
         with translated():
@@ -155,12 +158,18 @@ class ReadingStore:
 
 
 def _direct(cursor: Cursor, data: bytes) -> int:
-    cursor.copy_expert(_DIRECT, BytesIO(data), size=1 << 18)
+    _copy(cursor, _DIRECT, data)
     return cursor.rowcount
 
 
 def _staged(cursor: Cursor, data: bytes) -> int:
     cursor.execute(_MAKE_STAGE)
-    cursor.copy_expert(_STAGE, BytesIO(data), size=1 << 18)
+    _copy(cursor, _STAGE, data)
     cursor.execute(_MERGE)
     return cursor.rowcount
+
+
+def _copy(cursor: Cursor, sql: str, data: bytes) -> None:
+    # In one piece: after every piece the driver takes the interpreter's lock again and may wait
+    # for it as long as the switch interval, while the server waits for the next piece.
+    cursor.copy_expert(sql, BytesIO(data), size=len(data))

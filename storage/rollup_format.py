@@ -7,13 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.errors import PlatformError
+from domain.minutes import NEVER
 from domain.readings import Instants, Keys, Matrix
 from storage.copy_format import EPOCH_US, HEADER, TRAILER
 
 MINUTE_US = 60_000_000
-
-NEVER = np.iinfo(np.int64).min
-"""`last_us` of a sensor that was missing all minute; Postgres shows it as -infinity."""
 
 _ARRAYS = {
     # Field of `Sums`: OID of its elements (pg_type.dat) and how one lies.

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from domain.readings import Instants, Matrix
+from domain.wire.compose import compose
 from domain.wire.times import format_instants
 
 _ENCODER = msgspec.json.Encoder()
@@ -37,6 +38,24 @@ def encode(
         raise ValueError("an infinite value cannot be sent")
     if not len(instants_us):
         return []
+    messages = compose(machine, instants_us, values, sensor_names, seqs)
+    odd = [row for row, message in enumerate(messages) if not message]
+    if odd:
+        some = None if seqs is None else [seqs[row] for row in odd]
+        slow = _by_template(machine, instants_us[odd], values[odd], sensor_names, some)
+        for row, message in zip(odd, slow, strict=True):
+            messages[row] = message
+    return messages
+
+
+def _by_template(
+    machine: str,
+    instants_us: Instants,
+    values: Matrix,
+    sensor_names: Sequence[str],
+    seqs: Sequence[int] | None,
+) -> list[bytes]:
+    """Return messages with numbers of any length, at a third of the speed."""
     heads = _heads(machine, instants_us, seqs)
     template = _template(sensor_names)
     # All numbers in one call, then cut into rows: a call per row would cost more than the digits.

@@ -1,5 +1,6 @@
 """Kafka messages as columns, before anyone has looked inside."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -7,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 type Headers = list[tuple[str, bytes]]
+
+_NO_PARTITION = np.empty(0, np.int32)
+_NO_OFFSET = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +42,26 @@ class RawBatch:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @classmethod
+    def joined(cls, topic: str, parts: Sequence["RawBatch"]) -> Self:
+        """Return batches of one topic as one, in the order given."""
+        headed = any(part.headers is not None for part in parts)
+        return cls(
+            topic=topic,
+            partitions=np.concatenate([part.partitions for part in parts] or [_NO_PARTITION]),
+            offsets=np.concatenate([part.offsets for part in parts] or [_NO_OFFSET]),
+            keys=[key for part in parts for key in part.keys],
+            values=[value for part in parts for value in part.values],
+            headers=[one for part in parts for one in part.headers or [None] * len(part)]
+            if headed
+            else None,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values."""
+        return sum(map(len, filter(None, self.values)))
 
     def take(self, rows: npt.NDArray[np.intp]) -> Self:
         """Return the named messages, in that order."""

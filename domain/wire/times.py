@@ -43,13 +43,18 @@ def format_instants(instants_us: Instants) -> list[bytes]:
     Args:
         instants_us: Shape (n,), microseconds UTC of the years 0001 to 9999.
     """
-    count = len(instants_us)
+    whole = instants_text(instants_us).tobytes()
+    return [whole[at : at + _LENGTH] for at in range(0, len(whole), _LENGTH)]
+
+
+def instants_text(instants_us: Instants) -> npt.NDArray[np.uint8]:
+    """Return each instant's bytes as `format_instants` does; shape (n, 27)."""
     moments = instants_us.view("M8[us]")
     days = moments.astype("M8[D]")
     months = days.astype("M8[M]")
     years = months.astype("M8[Y]")
     in_day = (moments - days).astype(np.int64)
-    text = np.empty((count, _LENGTH), dtype=np.uint8)
+    text = np.empty((len(instants_us), _LENGTH), dtype=np.uint8)
     text[:] = np.frombuffer(b"0000-00-00T00:00:00.000000Z", dtype=np.uint8)
     _digits(text, 0, 4, years.astype(np.int64) + 1970)
     _digits(text, 5, 2, (months - years).astype(np.int64) + 1)
@@ -58,8 +63,7 @@ def format_instants(instants_us: Instants) -> list[bytes]:
     _digits(text, 14, 2, in_day // 60_000_000 % 60)
     _digits(text, 17, 2, in_day // 1_000_000 % 60)
     _digits(text, 20, 6, in_day % 1_000_000)
-    whole = text.tobytes()
-    return [whole[at : at + _LENGTH] for at in range(0, count * _LENGTH, _LENGTH)]
+    return text
 
 
 def format_instant(instant_us: int) -> str:

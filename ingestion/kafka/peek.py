@@ -3,12 +3,12 @@
 from time import monotonic
 from typing import Any
 
-import numpy as np
 from confluent_kafka import Consumer, TopicPartition
 
 from domain.wire import RawBatch
 from ingestion.kafka.admin import held
 from ingestion.kafka.client import away, configuration, translate, translated
+from ingestion.kafka.messages import columns_of
 from ingestion.settings import KafkaSettings
 
 # A consumer must name a group; nothing is joined or committed by assigning partitions by hand.
@@ -51,7 +51,7 @@ def peek(settings: KafkaSettings, most: int, *, timeout_s: float = 20.0) -> RawB
                     raise away(f"{settings.topic} was not read within {timeout_s:.0f} s")
         finally:
             consumer.close()
-    return _columns(settings.topic, taken)
+    return columns_of(settings.topic, taken)
 
 
 def _at_end(consumer: Consumer, topic: str, ends: dict[int, int]) -> bool:
@@ -64,16 +64,3 @@ def _good(messages: list[Any]) -> list[Any]:
         if message.error() is not None:
             raise translate(message.error())
     return messages
-
-
-def _columns(topic: str, taken: list[Any]) -> RawBatch:
-    return RawBatch(
-        topic=topic,
-        partitions=np.array([one.partition() for one in taken], dtype=np.int32),
-        offsets=np.array([one.offset() for one in taken], dtype=np.int64),
-        keys=[one.key() for one in taken],
-        values=[one.value() for one in taken],
-        headers=[
-            [(name, content or b"") for name, content in one.headers() or ()] for one in taken
-        ],
-    )

@@ -1,7 +1,7 @@
 """The way out of Kafka: positions come from the database, never from Kafka's own commits."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -12,13 +12,14 @@ from domain.errors import OffsetsLostError, PartitionLostError, PlatformError
 from domain.wire import RawBatch
 from ingestion.kafka.admin import find_topic, held
 from ingestion.kafka.client import away, configuration, translate, translated
+from ingestion.kafka.messages import columns_of, steps_of
 from ingestion.settings import KafkaSettings
 from storage.offsets import Advance, Topic
 
 _LOG = logging.getLogger(__name__)
 
-CHUNK = 2000
-"""Messages per call of the client: a few thousand are fastest, tens of thousands far slower."""
+CHUNK = 1000
+"""Messages per call of the client: its objects are opened while they are still in the cache."""
 
 _DEFAULTS: dict[str, Any] = {
     "enable.auto.commit": False,
@@ -40,8 +41,8 @@ _QUIET = frozenset(
 )
 """Errors the client recovers from by itself."""
 
-type Messages = list[Message]
-"""What the client hands out; opaque outside this package, `KafkaSource.batch` opens it."""
+type Messages = RawBatch
+"""What was taken at once; `KafkaSource.batch` joins several and says which are still ours."""
 
 type Positions = Callable[[Mapping[int, int]], Mapping[int, int]]
 """Given where each newly assigned partition begins in Kafka, say where to read on."""
@@ -67,6 +68,7 @@ class KafkaSource:
         self._failure: PlatformError | None = None
         # Partition → the offset after the last message that was handed out as a batch.
         self._next: dict[int, int] = {}
+        self._held: set[int] = set()
         with translated():
             self._consumer = Consumer(
                 configuration(settings, {**_DEFAULTS, "group.id": settings.group_id})
@@ -119,16 +121,18 @@ class KafkaSource:
             raise self._failure
         if any(message.error() is not None for message in messages):
             self._judge_errors(messages)
-            return [message for message in messages if message.error() is None]
-        return messages
+            messages = [message for message in messages if message.error() is None]
+        # Opened at once: thousands of the client's objects that live on make the garbage
+        # collector walk through them again and again, under the lock that all threads share.
+        return columns_of(self.topic.name, messages)
 
-    def batch(self, messages: Messages) -> RawBatch:
-        """Return messages as columns, without those that are not ours to store any more.
+    def batch(self, *taken: Messages) -> RawBatch:
+        """Return what was taken as one, without messages that are not ours to store any more.
 
         A revocation may fall between the client's queue and us; a message before the position
         that was sought is one that another consumer has stored.
         """
-        raw = _columns(self.topic, messages)
+        raw = RawBatch.joined(self.topic.name, taken)
         floor = np.full(len(raw), np.iinfo(np.int64).max)
         for part, at in self._next.items():
             floor[raw.partitions == part] = at
@@ -142,6 +146,26 @@ class KafkaSource:
         taken = steps_of(raw, self._next)
         self._next |= {step.partition: step.next for step in taken}
         return taken
+
+    def hold(self) -> None:
+        """Pause every partition that is ours; `take` goes on to serve the group, and finds nothing.
+
+        Raises:
+            ServiceUnavailableError: The client can not any more.
+        """
+        fresh = self._next.keys() - self._held
+        if fresh:
+            with translated():
+                self._consumer.pause(self._parts(fresh))
+            self._held |= fresh
+
+    def release(self) -> None:
+        """Let every partition go on from where it was paused."""
+        # One that was given away meanwhile is somebody else's by now.
+        ours, self._held = self._held & self._next.keys(), set()
+        if ours:
+            with translated():
+                self._consumer.resume(self._parts(ours))
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Tell Kafka how far the group is, for tools that show lag; nobody waits for it."""
@@ -178,6 +202,9 @@ class KafkaSource:
         with suppress(KafkaException, RuntimeError):
             self._consumer.close()
 
+    def _parts(self, numbers: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self.topic.name, number) for number in numbers]
+
     def _assigned(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
         # What goes wrong in here is raised by `take`: the client would swallow it.
         try:
@@ -211,12 +238,18 @@ class KafkaSource:
         self._forget(consumer, parts)
 
     def _forget(self, consumer: Consumer, parts: list[TopicPartition]) -> None:
-        for part in parts:
-            self._next.pop(part.partition, None)
+        ours = {part.partition for part in parts}
+        for number in ours:
+            self._next.pop(number, None)
+        with suppress(KafkaException):
+            # What comes back to us later must not come back paused.
+            if ours & self._held:
+                consumer.resume(self._parts(ours & self._held))
         with suppress(KafkaException):
             consumer.incremental_unassign(parts)
+        self._held -= ours
 
-    def _judge_errors(self, messages: Messages) -> None:
+    def _judge_errors(self, messages: list[Message]) -> None:
         for message in messages:
             error = message.error()
             if error is None or error.code() in _QUIET:
@@ -239,34 +272,3 @@ class KafkaSource:
             f"{self.topic.name}[{part}] ends at {edges.end}, yet offset {wanted - 1} was stored "
             "from it: Kafka lost messages that we hold. Check its replication"
         )
-
-
-def steps_of(raw: RawBatch, before: Mapping[int, int]) -> tuple[Advance, ...]:
-    """Return how far a batch moves each of its partitions from where they were before."""
-    return tuple(
-        Advance(
-            partition=part,
-            expected=before[part],
-            next=int(raw.offsets[raw.partitions == part].max()) + 1,
-        )
-        for part in np.unique(raw.partitions).tolist()
-    )
-
-
-def _columns(topic: Topic, messages: Messages) -> RawBatch:
-    # The client's types allow text everywhere; what comes out of Kafka is bytes.
-    taken: list[Any] = messages
-    count = len(taken)
-    headers = [message.headers() for message in taken]
-    return RawBatch(
-        topic=topic.name,
-        partitions=np.fromiter((message.partition() for message in taken), np.int32, count),
-        offsets=np.fromiter((message.offset() for message in taken), np.int64, count),
-        keys=[message.key() for message in taken],
-        values=[message.value() for message in taken],
-        headers=[_plain(one) for one in headers] if any(headers) else None,
-    )
-
-
-def _plain(headers: list[tuple[str, bytes | None]] | None) -> list[tuple[str, bytes]] | None:
-    return None if headers is None else [(name, content or b"") for name, content in headers]

@@ -1,5 +1,12 @@
 """Kafka to Postgres through the real loop."""
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from time import monotonic
+
 import numpy as np
 import pytest
 
@@ -125,6 +132,45 @@ def test_poison_among_good_messages_is_kept_with_its_reason(
         kept = quarantine.listed(on)
     assert {one.entry.value: one.entry.reason for one in kept} == POISON
     assert len(kept) == len(POISON)
+
+
+@contextmanager
+def frozen(database: StorageSettings) -> Iterator[None]:
+    """Freeze the server's process that stores readings until the block ends."""
+    with session(database) as on:
+        ((pid,),) = rows(
+            on,
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE application_name = 'millwright ingest' AND datname = current_database()",
+        )
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_database_that_hangs_holds_kafka_back_and_costs_no_membership(
+    settings: KafkaSettings, database: StorageSettings
+) -> None:
+    """Full stages pause the partitions; the client is polled, and everything is stored once."""
+    limits = {"session.timeout.ms": "6000", "max.poll.interval.ms": "6000"}
+    small = replace(settings, batch_size=20, max_batch=50, properties=tuple(limits.items()))
+    send(settings, "pump-1", 0, 100)
+    with running(Ingestion(small, database)) as ingestion:
+        until(lambda: ingestion.totals.consumed == 100)
+        with frozen(database):
+            for machine in range(4):
+                send(settings, f"pump-{machine}", 100, 500)
+            until(lambda: ingestion.totals.held == 1)
+            hung = monotonic()
+            until(lambda: monotonic() - hung > 8)  # longer than the client may stay away
+            assert ingestion.totals.consumed == 100
+        until(lambda: ingestion.totals.consumed == 2100)
+
+    totals = ingestion.totals
+    assert (totals.stored, totals.duplicates, totals.quarantined, totals.faults) == (2100, 0, 0, 0)
+    assert stored(database) == 2100
 
 
 def test_a_row_the_database_refuses_goes_to_quarantine_alone(

@@ -46,6 +46,29 @@ def test_a_file_is_stored_reading_by_reading(
     assert np.array_equal(found.values, [[1.25, 900], [np.nan, 901]], equal_nan=True)
 
 
+def test_a_file_replayed_packed_is_the_same_readings(
+    settings: KafkaSettings, database: StorageSettings, tmp_path: Path
+) -> None:
+    """The class decides the order of sensors, whatever order the file has them in."""
+    first, second = tmp_path / "fan-3.csv", tmp_path / "fan-4.csv"
+    first.write_text("time,amps,rpm\n2025-06-15T00:00:00Z,1.25,900\n2025-06-15T00:00:01Z,,901\n")
+    second.write_text("time,rpm,amps\n2025-06-15T00:00:00Z,902,1.5\n")
+    plan = ReplayPlan(spec=FileSpec(path=first), register_as="fan")
+    replay(settings, database, plan)
+
+    replay(settings, database, replace(plan, packed=True))
+    sent = replay(settings, database, replace(plan, spec=FileSpec(path=second), packed=True))
+    with running(Ingestion(settings, database)) as ingestion:
+        until(lambda: ingestion.totals.consumed == 4)
+
+    assert (sent.readings, sent.failed) == (1, 0)
+    totals = ingestion.totals
+    assert (totals.stored, totals.duplicates, totals.quarantined) == (3, 2, 0)
+    with session(database) as on:
+        (found,) = history.read_history(on, ["fan-4"], 0, 2**62)
+    assert found.values.tolist() == [[1.5, 902]]
+
+
 def test_a_file_that_fits_no_class_is_refused_before_anything_is_sent(
     settings: KafkaSettings, database: StorageSettings, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from ingestion.batching import Batching, backoff_s
+from ingestion.housekeeping import ROLL_WITHIN_S, is_roll_due
 
 RULE = Batching(quiet_size=100, quiet_s=5.0, most=10_000)
 
@@ -41,3 +42,21 @@ def test_the_pause_doubles_up_to_a_bound() -> None:
     """A service that is back is found within five seconds, however long it was away."""
     assert [backoff_s(n) for n in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.4])
     assert backoff_s(10_000) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("rested_s", "took_s", "behind", "due"),
+    [
+        (0.0, 0.0, False, True),
+        (1.0, 0.5, False, False),
+        (4.5, 0.5, False, True),
+        (ROLL_WITHIN_S, 100.0, False, True),
+        (59.0, 0.0, True, False),
+        (ROLL_WITHIN_S, 0.0, True, True),
+    ],
+)
+def test_minutes_wait_for_the_backlog_but_not_for_ever(
+    rested_s: float, took_s: float, *, behind: bool, due: bool
+) -> None:
+    """Readings first; neither a backlog nor the cost of rollups delays them without a bound."""
+    assert is_roll_due(rested_s, took_s, is_behind=behind) is due

@@ -3,8 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 
-from ingestion.publish import Pace, Piece, publish
+from domain import wire
+from domain.errors import BadInputError
+from domain.wire.raw import Headers
+from domain.wire.unpack import Packed, read_packed
+from ingestion.publish import PER_MESSAGE, Pace, Piece, publish
 
 
 class Kept:
@@ -12,11 +17,18 @@ class Kept:
 
     def __init__(self) -> None:
         self.sent: list[tuple[bytes | None, dict[str, object]]] = []
+        self.packed: list[tuple[bytes | None, Packed]] = []
 
-    def send(self, topic: str, key: bytes | None, values: list[bytes]) -> None:
+    def send(
+        self, topic: str, key: bytes | None, values: list[bytes], headers: Headers | None = None
+    ) -> None:
         """Keep messages."""
         assert topic == "t"
-        self.sent += [(key, json.loads(value)) for value in values]
+        if headers is None:
+            self.sent += [(key, json.loads(value)) for value in values]
+        else:
+            assert headers == wire.PACKED_HEADERS
+            self.packed += [(key, read_packed(value)) for value in values]
 
     def flush(self) -> None:
         """Nothing waits."""
@@ -57,6 +69,23 @@ def test_each_machine_says_its_readings_in_order() -> None:
         assert all(set(dict(message["values"])) == {"x"} for message in own)  # type: ignore[call-overload] # JSON
     numbers = [message["values"]["x"] for key, message in sink.sent if key == b"a"]  # type: ignore[index] # JSON
     assert numbers == [0, 2, 4, 0, 2]
+
+
+def test_packed_readings_are_arranged_as_their_class_has_them() -> None:
+    """The order of a file's columns is its own; a sensor it has not is missing."""
+    sink = Kept()
+
+    assert publish([piece(6), piece(250)], sink, "t", packed_as=("y", "z", "x")) == 256
+
+    assert not sink.sent
+    own = [message for key, message in sink.packed if key == b"b"]
+    assert [len(message.values) for message in own] == [3, PER_MESSAGE, 25]
+    assert own[0].machine_id == "b"
+    assert np.array_equal(own[0].values[:, 2], [1, 3, 5])
+    assert np.isnan(own[0].values[:, :2]).all()
+    assert own[0].instants_us.tolist() == [1_750_000_000_000_000 + n * 10**6 for n in (1, 3, 5)]
+    with pytest.raises(BadInputError, match="no sensor x"):
+        publish([piece(1)], sink, "t", packed_as=("y", "z"))
 
 
 def test_a_reading_that_says_nothing_is_left_out() -> None:
