@@ -1,0 +1,146 @@
+"""What is measured in each round, one after the other: rivals run minutes apart at the most."""
+
+import sys
+import time
+from collections.abc import Callable
+
+from benchmarks.ingestion import ours
+from benchmarks.ingestion.producing import Producing
+from benchmarks.ingestion.reads import Reads
+from benchmarks.ingestion.report import Round
+from benchmarks.ingestion.rivals import loops, quix
+from benchmarks.ingestion.rivals.clock import RivalFailedError
+from benchmarks.ingestion.rivals.connect import Connect
+from benchmarks.ingestion.scale import Drain, Scale
+from benchmarks.ingestion.stage import Stage
+
+type Measure = Callable[[], Round]
+type Prepare = Callable[[Stage], Measure]
+
+_DECODED = 200_000
+
+
+def _decode(_: Stage) -> Measure:
+    return lambda: {"decode": ours.decode_rate(_DECODED)}
+
+
+def _unsafe(stage: Stage) -> Measure:
+    return lambda: {"unsafe": ours.ingest(stage.site, stage.json, how="unsafe")}
+
+
+def _json(stage: Stage) -> Measure:
+    return lambda: {"json": ours.ingest(stage.site, stage.json)}
+
+
+def _ray_actor(stage: Stage) -> Measure:
+    return lambda: {"ray_actor": ours.ingest(stage.site, stage.json, how="actor")}
+
+
+def _copy(stage: Stage) -> Measure:
+    count = stage.sizes.packed
+    file = ours.copy_file(stage.site, count)
+    return lambda: {"copy": ours.copy_rate(stage.site, file, count)}
+
+
+def _packed(stage: Stage) -> Measure:
+    return lambda: {"packed": ours.ingest(stage.site, stage.packed)}
+
+
+def _connect(stage: Stage) -> Measure:
+    rival = Connect(stage.site)
+    return lambda: {
+        "connect_jdbc": rival.measure(stage.connect, tuned=False),
+        "connect_jdbc_tuned": rival.measure(stage.tuned, tuned=True),
+    }
+
+
+def _loops(stage: Stage) -> Measure:
+    return lambda: {
+        "executemany_100": loops.measure(stage.site, stage.slow, "executemany"),
+        "orm": loops.measure(stage.site, stage.slow, "orm"),
+    }
+
+
+def _quix(stage: Stage) -> Measure:
+    python = quix.install()
+    return lambda: {"quix": quix.measure(stage.site, stage.connect, python)}
+
+
+def _reads(stage: Stage) -> Measure:
+    return Reads(stage.site).measure
+
+
+def _producer(stage: Stage) -> Measure:
+    return Producing(stage.site, stage.sizes.produced).measure
+
+
+def _scale(stage: Stage) -> Measure:
+    return Scale(stage.site, stage.sizes.large).measure
+
+
+def _drain(stage: Stage) -> Measure:
+    return Drain(stage.site).measure
+
+
+MEASURES: dict[str, Prepare] = {
+    "decode": _decode,
+    "unsafe": _unsafe,
+    "json": _json,
+    "ray_actor": _ray_actor,
+    "copy": _copy,
+    "packed": _packed,
+    "connect": _connect,
+    "loops": _loops,
+    "quix": _quix,
+    "reads": _reads,
+    "producer": _producer,
+    "scale": _scale,
+    "drain": _drain,
+}
+"""By name, in the order in which they run."""
+
+
+class Rounds:
+    """Prepares everything once, then measures as often as asked.
+
+    Args:
+        stage: Where and how much.
+        wanted: Names out of `MEASURES`.
+    """
+
+    def __init__(self, stage: Stage, wanted: list[str]) -> None:
+        self._number = 0
+        self._measures: dict[str, Measure] = {}
+        for name in wanted:
+            began = time.monotonic()
+            try:
+                self._measures[name] = MEASURES[name](stage)
+            except RivalFailedError as error:
+                self._without(name, error)
+            tell(f"prepared {name} in {time.monotonic() - began:.0f} s")
+
+    def measure(self) -> Round:
+        """Measure everything once; a rival that failed is left out of the rounds that follow."""
+        self._number += 1
+        found: dict[str, float | None] = {}
+        for name, measure in list(self._measures.items()):
+            began = time.monotonic()
+            try:
+                rates = measure()
+            except RivalFailedError as error:
+                self._without(name, error)
+                continue
+            found.update(rates)
+            said = ", ".join(f"{key} {value:,.0f}" for key, value in rates.items() if value)
+            tell(f"round {self._number}, {name}, {time.monotonic() - began:.0f} s: {said} /s")
+        return found
+
+    def _without(self, name: str, error: Exception) -> None:
+        self._measures.pop(name, None)
+        tell(f"{name} is not measured: {error}")
+
+
+def tell(line: str) -> None:
+    """Say how far it is; the result alone goes to the standard output."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
