@@ -44,8 +44,6 @@ class Consumer:
 
 
 def _in_actor(task: dict[str, Any]) -> dict[str, Any]:
-    import ray
-
     from benchmarks.ingestion.child import Consumer as Imported  # not `__main__`, for Ray's worker
     from ray_app import cluster
     from ray_app.embedded.ports import free_port
@@ -54,6 +52,8 @@ def _in_actor(task: dict[str, Any]) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="mw-ray-") as home,
         cluster.local(Path(home), dashboard_port=free_port()),
     ):
+        import ray  # only now: the token comes first
+
         actor = cluster.as_actor(Imported, name="bench consumer")
         return dict(ray.get(actor.measure.remote(task)))
 

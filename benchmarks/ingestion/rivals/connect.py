@@ -17,7 +17,7 @@ _TUNED = {
     "batch.size": "5000",
     "dialect.postgres.unnest.insert.enabled": "true",
     "consumer.override.max.poll.records": "5000",
-    "consumer.override.fetch.min.bytes": "1000000",
+    "consumer.override.max.partition.fetch.bytes": "10000000",
 }
 """Its best setting: batches of 5,000, one array per column in each statement."""
 
@@ -29,17 +29,20 @@ class Connect:
         site: Where.
 
     Raises:
-        RuntimeError: A jar is not in the Maven repository.
-        OSError: The repository does not answer.
+        RivalFailedError: They cannot be fetched.
     """
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._runtime = ":".join(str(path) for path in jars.runtime())
+        runtime = jars.runtime()
+        self._runtime = ":".join(str(path) for path in runtime)
         self._plugins = site.folder / "plugins" / "debezium"
         self._plugins.mkdir(parents=True)
+        # As in Debezium's own archive: what Connect brings itself is not there a second time.
+        theirs = {jars.artifact(path) for path in runtime}
         for path in jars.plugin():
-            (self._plugins / path.name).symlink_to(path)
+            if jars.artifact(path) not in theirs:
+                (self._plugins / path.name).symlink_to(path)
 
     def measure(self, topic: Filled, *, tuned: bool) -> float:
         """Return readings per second.

@@ -11,10 +11,12 @@ from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import MavenContext
 
+from benchmarks.ingestion.rivals.clock import RivalFailedError
 from ray_app.embedded.kafka_jars import cache_dir
 
 CONNECT = "org.apache.kafka:connect-runtime:4.3.1"
-DEBEZIUM = "io.debezium:debezium-connector-jdbc:3.6.0.Final"
+# 3.6.0 asks for a version of its connection pool that Maven Central does not have.
+DEBEZIUM = "io.debezium:debezium-connector-jdbc:3.5.0.Final"
 _LOGGING = "org.slf4j:slf4j-simple:1.7.36"
 _PARALLEL = 8
 
@@ -23,19 +25,21 @@ def class_path(*roots: str) -> list[Path]:
     """Return the files of some artifacts and of all they need.
 
     Raises:
-        RuntimeError: One is not in the repository.
-        OSError: The repository does not answer.
+        RivalFailedError: One cannot be fetched.
     """
     remotes = {**GlobalSettings.load().repositories, "central": MAVEN_CENTRAL_URL}
     context = MavenContext(repo_cache=cache_dir() / "maven", remote_repos=remotes)
-    inputs, others = context.resolver.resolve([context.create_dependency(one) for one in roots])
-    names = {f"{one.groupId}:{one.artifactId}:{one.version}" for one in (*inputs, *others)}
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        return list(
-            pool.map(
-                lambda name: Path(context.create_dependency(name).artifact.resolve()), sorted(names)
-            )
-        )
+    try:
+        inputs, others = context.resolver.resolve([context.create_dependency(one) for one in roots])
+        names = {f"{one.groupId}:{one.artifactId}:{one.version}" for one in (*inputs, *others)}
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            fetched = [
+                pool.submit(context.create_dependency(name).artifact.resolve)
+                for name in sorted(names)
+            ]
+            return [Path(one.result()) for one in fetched]
+    except (OSError, RuntimeError) as error:  # requests' errors are OSErrors
+        raise RivalFailedError(f"its jars cannot be fetched: {error}") from error
 
 
 def runtime() -> list[Path]:
@@ -46,3 +50,8 @@ def runtime() -> list[Path]:
 def plugin() -> list[Path]:
     """Return the files of the sink, the driver of Postgres among them."""
     return class_path(DEBEZIUM)
+
+
+def artifact(path: Path) -> str:
+    """Return the artifact that a file of the cache is, of whatever version."""
+    return path.parents[1].name
