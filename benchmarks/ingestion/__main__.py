@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
         "--large", type=int, default=5_000_000, help="stored already in the large table"
     )
     parser.add_argument(
-        "--long", type=int, default=2_000_000, help="brought while memory is watched; 0 for none"
+        "--long", type=int, default=10_000_000, help="brought while memory is watched; 0 for none"
     )
     parser.add_argument("--only", nargs="+", choices=list(MEASURES), help="leave the others out")
     given = parser.parse_args()

@@ -53,11 +53,11 @@ class Scale:
 
 
 def memory_growth(site: Site, count: int) -> float:
-    """Return by which share resident memory grew from a tenth of a long run to its end."""
+    """Return by which share resident memory grew from a fifth of a long run to its end."""
     topic = Filled.make(site, "long", count, packed=True)
     with site.fresh() as storage:
         resident = ingest_into(storage, topic)["resident"]
-    return float(resident[-1] / resident[0] - 1)
+    return float(resident[-1] / resident[1] - 1)
 
 
 class Drain:
