@@ -34,7 +34,7 @@ def _sizes(given: argparse.Namespace) -> Sizes:
     return Sizes(
         json=count,
         packed=2 * count,
-        connect=count // 8,
+        connect=count // 4,
         tuned=count // 2,
         slow=count // 20,
         large=given.large,

@@ -68,7 +68,7 @@ def _loops(stage: Stage) -> Measure:
 
 def _quix(stage: Stage) -> Measure:
     python = quix.install()
-    return lambda: {"quix": quix.measure(stage.site, stage.connect, python)}
+    return lambda: {"quix": quix.measure(stage.site, stage.slow, python)}
 
 
 def _reads(stage: Stage) -> Measure:

@@ -14,9 +14,9 @@ class Sizes:
     Attributes:
         json: Ours, JSON.
         packed: Ours, packed, and COPY.
-        connect: Kafka Connect as it comes, and Quix Streams.
+        connect: Kafka Connect as it comes.
         tuned: Kafka Connect at its best.
-        slow: executemany and ORM.
+        slow: executemany, ORM and Quix Streams.
         large: Stored already in the large table.
         produced: Sent by producers.
     """
