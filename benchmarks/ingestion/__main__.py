@@ -22,11 +22,15 @@ def main() -> None:
         rates = [rounds.measure() for _ in range(given.rounds)]
         summary = medians([ratios(one) for one in rates])
         if given.long:
-            summary["memory_growth"] = memory_growth(site, given.long)
+            summary["memory_growth"] = rounds.once(
+                "memory_growth", lambda: memory_growth(site, given.long)
+            )
     for name, value in medians(rates).items():
         tell(f"median {name}: {value:,.0f} readings/s" if value else f"{name}: not measured")
     print(table(summary))
     print(last_line(summary))
+    if rounds.broken:
+        raise SystemExit(f"failed: {', '.join(rounds.broken)}")
 
 
 def _sizes(given: argparse.Namespace) -> Sizes:

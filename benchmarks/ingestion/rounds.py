@@ -14,6 +14,7 @@ from benchmarks.ingestion.rivals.clock import RivalFailedError
 from benchmarks.ingestion.rivals.connect import Connect
 from benchmarks.ingestion.scale import Drain, Scale
 from benchmarks.ingestion.stage import Stage
+from domain.errors import PlatformError
 
 type Measure = Callable[[], Round]
 type Prepare = Callable[[Stage], Measure]
@@ -101,34 +102,40 @@ MEASURES: dict[str, Prepare] = {
 """By name, in the order in which they run."""
 
 
+_FAILURES = (RuntimeError, ValueError, TimeoutError, PlatformError)
+
+
 class Rounds:
     """Prepares everything once, then measures as often as asked.
 
     Args:
         stage: Where and how much.
         wanted: Names out of `MEASURES`.
+
+    Attributes:
+        broken: Our own measurements that failed; a rival may, ours may not.
     """
 
     def __init__(self, stage: Stage, wanted: list[str]) -> None:
-        self._number = 0
+        self._number, self.broken = 0, list[str]()
         self._measures: dict[str, Measure] = {}
         for name in wanted:
             began = time.monotonic()
             try:
                 self._measures[name] = MEASURES[name](stage)
-            except RivalFailedError as error:
+            except _FAILURES as error:
                 self._without(name, error)
             tell(f"prepared {name} in {time.monotonic() - began:.0f} s")
 
     def measure(self) -> Round:
-        """Measure everything once; a rival that failed is left out of the rounds that follow."""
+        """Measure everything once; what failed is left out of the rounds that follow."""
         self._number += 1
         found: dict[str, float | None] = {}
         for name, measure in list(self._measures.items()):
             began = time.monotonic()
             try:
                 rates = measure()
-            except RivalFailedError as error:
+            except _FAILURES as error:
                 self._without(name, error)
                 continue
             found.update(rates)
@@ -136,8 +143,21 @@ class Rounds:
             tell(f"round {self._number}, {name}, {time.monotonic() - began:.0f} s: {said} /s")
         return found
 
+    def once(self, name: str, measure: Callable[[], float]) -> float | None:
+        """Measure what takes too long for every round."""
+        began = time.monotonic()
+        try:
+            found = measure()
+        except _FAILURES as error:
+            self._without(name, error)
+            return None
+        tell(f"{name}, {time.monotonic() - began:.0f} s: {found:.3f}")
+        return found
+
     def _without(self, name: str, error: Exception) -> None:
         self._measures.pop(name, None)
+        if not isinstance(error, RivalFailedError):
+            self.broken.append(name)
         tell(f"{name} is not measured: {error}")
 
 
