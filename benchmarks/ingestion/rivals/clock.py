@@ -12,7 +12,9 @@ from storage.settings import StorageSettings
 _FIRST_ROW_WITHIN_S = 90
 _WITHIN_S = 240
 _SHARE_OF_LOOKING = 0.05
-"""Counting takes its time from the rival; no more than this share of it."""
+_LONGEST_PAUSE_S = 0.25
+"""Counting takes its time from the rival: no more than this share of it, if it is not made to wait
+by a rival that locks its table."""
 
 
 class RivalFailedError(RuntimeError):
@@ -59,7 +61,7 @@ def _watched(
         late = waited_s > (_WITHIN_S if seen else _FIRST_ROW_WITHIN_S)
         if seen < wanted and (ended or late):
             raise RivalFailedError(f"{seen} of {wanted} rows after {waited_s:.0f} s")
-        time.sleep(max(0.01, (now - looked) * (1 / _SHARE_OF_LOOKING - 1)))
+        time.sleep(min(_LONGEST_PAUSE_S, (now - looked) * (1 / _SHARE_OF_LOOKING - 1)))
     if seen > wanted or first == wanted:
         raise RivalFailedError(f"{seen} rows instead of {wanted}, {first} at once")
     return (wanted - first) / (now - began)
