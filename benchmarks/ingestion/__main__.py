@@ -6,6 +6,8 @@ JSON object with the keys of `report.KEYS`; null is what was not measured, and w
 """
 
 import argparse
+import signal
+import sys
 
 from benchmarks.ingestion.report import last_line, medians, ratios, table
 from benchmarks.ingestion.rounds import MEASURES, Rounds, tell
@@ -17,6 +19,8 @@ from benchmarks.ingestion.stage import Sizes, Stage
 def main() -> None:
     """Measure, and print the medians."""
     given = _arguments()
+    # Whoever ends it early finds nothing left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with Site.open() as site:
         rounds = Rounds(Stage(site, _sizes(given)), given.only or list(MEASURES))
         rates = [rounds.measure() for _ in range(given.rounds)]
