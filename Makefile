@@ -3,6 +3,7 @@
 #   make demo [ONCE=1] [JSON=1]   machines fail and Millwright notices
 #   make up                       the platform, until Ctrl-C
 #   make run ARGS='doctor'        the command line
+#   make bench-ingest [ARGS=…]    the ingestion side by side with its rivals, 15 minutes
 #   make check | test | coverage | nightly | bench | lock
 
 SHELL := /bin/bash
@@ -26,7 +27,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 unexport PYTHONDONTWRITEBYTECODE
 PACKAGES := domain observability storage ingestion tuning ray_app
 
-.PHONY: help demo up run check test coverage nightly bench lock jars clean
+.PHONY: help demo up run check test coverage nightly bench bench-ingest lock jars clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -84,6 +85,11 @@ nightly: $(READY)
 
 bench: $(READY)
 	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script" $(ARGS); done
+	$(MAKE) bench-ingest
+
+# Its last line is one JSON object; rivals are fetched at their first run.
+bench-ingest: $(READY)
+	@python -m benchmarks.ingestion $(ARGS)
 
 lock: jars
 	@[ -x "$(UV)" ] || $(MAKE) .tools/bin/uv

@@ -1,0 +1,1 @@
+"""Kafka to Postgres, side by side with what others would pick instead: `make bench-ingest`."""
