@@ -113,8 +113,9 @@ def _enough(now: Situation, rules: Rules) -> int:
     if now.taken_per_s <= 0:
         return now.present
     each = now.taken_per_s / now.present
-    needed = ceil((now.arriving_per_s + now.lag / rules.catch_up_s) / each)
-    return min(max(needed, now.present), 2 * now.present)
+    # Bounded before it is rounded: a group that all but stands still would need infinitely many.
+    needed = min((now.arriving_per_s + now.lag / rules.catch_up_s) / each, 2.0 * now.present)
+    return max(ceil(needed), now.present)
 
 
 def _can_spare_one(now: Situation, rules: Rules) -> bool:
