@@ -71,6 +71,11 @@ def _sum_up(begins: Any, ends: Any, instants_us: Any, values: Any, sheet: Sheet)
                 value = values[row, column]
                 if value == value:  # noqa: PLR0124 - as above
                     sheet.mean[group, column] += value / sheet.counts[group, column]
+        # Rounding alone could carry it out of the range of the values, and of a double's.
+        for column in range(values.shape[1]):
+            if sheet.counts[group, column]:
+                mean = max(sheet.mean[group, column], sheet.low[group, column])
+                sheet.mean[group, column] = min(mean, sheet.high[group, column])
 
 
 @njit_uncounted

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -51,9 +52,9 @@ class RawBatch:
             topic=topic,
             partitions=np.concatenate([part.partitions for part in parts] or [_NO_PARTITION]),
             offsets=np.concatenate([part.offsets for part in parts] or [_NO_OFFSET]),
-            keys=[key for part in parts for key in part.keys],
-            values=[value for part in parts for value in part.values],
-            headers=[one for part in parts for one in part.headers or [None] * len(part)]
+            keys=list(chain.from_iterable(part.keys for part in parts)),
+            values=list(chain.from_iterable(part.values for part in parts)),
+            headers=list(chain.from_iterable(part.headers or [None] * len(part) for part in parts))
             if headed
             else None,
         )
