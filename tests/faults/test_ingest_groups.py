@@ -89,7 +89,7 @@ def test_members_that_come_and_go_cost_less_than_half_of_the_rate(case: Case) ->
     with case.consumer(kafka=quick) as stayer, ThreadPoolExecutor(1) as pool:
         producing = pool.submit(_produce, case, ended, sent)
         try:
-            steady = _rate(case, lambda: case.reach(case.passed() + times(100_000, 500_000)))
+            steady = _rate(case, lambda: case.reach(case.passed() + times(50_000, 500_000)))
             moved = _rate(case, lambda: _come_and_go(case, quick, joins))
         finally:
             ended.set()

@@ -30,7 +30,7 @@ def test_thirty_kinds_of_poison_stop_nothing(services: Services, tmp_path: Path)
 
     began = monotonic()
     with running(Ingestion(case.kafka, case.storage)) as ingestion:
-        case.reach(each * MACHINES + copies * len(KINDS), 120)
+        case.reach(each * MACHINES + copies * len(KINDS), 400)
     totals, wanted = ingestion.totals, copies * len(KINDS)
     _LOG.info("%d good, %d bad in %.1f s", each * MACHINES, wanted, monotonic() - began)
 
