@@ -25,7 +25,7 @@ from ingestion.stages import Stages
 from ingestion.writer import Observer, Totals, Writer
 from observability import catalogue
 from observability.catalogue import Metrics, NoMetrics
-from storage import offsets, partitions
+from storage import contention, offsets, partitions
 from storage.connect import connect, session, translated
 from storage.mapped_intake import intake_for
 from storage.merging import open_store
@@ -184,6 +184,7 @@ class Ingestion:
 
     def _positions(self, topic: offsets.Topic, start: Table[int, int]) -> dict[int, int]:
         with session(self._storage, application="millwright positions") as on:
+            contention.end_sleepers(on)
             found = offsets.positions(on, self._kafka.group_id, topic, start)
         self.totals.positions |= found
         return found

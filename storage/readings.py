@@ -15,6 +15,7 @@ from domain.readings import ReadingBatch
 from domain.wire import Rejection
 from storage import copy_format, offsets, partitions, quarantine, rollups
 from storage.connect import Connection, connect, translated
+from storage.contention import INGEST, WAIT_FOR_LOCK_S, again_if_taken_back
 from storage.settings import StorageSettings
 
 _DIRECT = "COPY readings (machine_key, instant, values) FROM STDIN BINARY"
@@ -107,10 +108,11 @@ class ReadingStore:
         Raises:
             ServiceUnavailableError: The server is away.
         """
-        connection = connect(settings, application="millwright ingest")
+        connection = connect(settings, application=INGEST)
         try:
             with translated(), connection, connection.cursor() as cursor:
                 cursor.execute("SET synchronous_commit = off")
+                cursor.execute("SET lock_timeout = %s", (f"{WAIT_FOR_LOCK_S}s",))
             yield cls(connection)
         finally:
             connection.close()
@@ -147,6 +149,7 @@ class ReadingStore:
             partitions.ensure(self.connection, needed - self._days)
         self._days |= needed
 
+    @again_if_taken_back
     def _transact(self, batch: StoreBatch, data: bytes, count: int, load: _Load) -> Written:
         with self.connection, self.connection.cursor() as cursor:
             stored = load(cursor, data) if count else 0

@@ -30,6 +30,8 @@ _DEFAULTS: dict[str, Any] = {
     # A killed consumer's partitions go to another one after this long.
     "session.timeout.ms": 6000,
     "heartbeat.interval.ms": 1500,
+    # Partitions that were added are heard of this soon; the client's own default is five minutes.
+    "topic.metadata.refresh.interval.ms": 10_000,
     "fetch.wait.max.ms": 100,
     "fetch.queue.backoff.ms": 20,
     "queued.max.messages.kbytes": 32 * 1024,

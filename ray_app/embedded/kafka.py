@@ -130,7 +130,9 @@ def _properties(data: Path, ports: Ports) -> str:
 
 def _format(folder: Path, classes: str, config: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config))
+    # One id in 64 begins with a dash, which would be read as another option if it stood alone.
+    identity = f"--cluster-id={cluster}"
+    tool = ("kafka.tools.StorageTool", "format", identity, "-c", str(config))
     done = subprocess.run(
         [*_java(folder, classes), *tool], capture_output=True, text=True, check=False
     )

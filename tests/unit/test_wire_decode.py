@@ -253,7 +253,7 @@ _FRAGMENTS = st.sampled_from(
 ) | st.sampled_from(["9" * 400, "\n", " ", "Z", "0", "true", "flow", '"flow":1,', "\0", "+"])
 
 
-@examples(30)
+@examples(40)
 @given(
     st.lists(st.tuples(st.integers(0, 200), st.integers(0, 4), _FRAGMENTS), min_size=1, max_size=4),
     st.booleans(),
