@@ -28,7 +28,15 @@ from domain.scorecard.points import Confusion
 
 DATA = Path(os.environ.get("MILLWRIGHT_DATA", "../shared/data")) / "skab"
 TRAIN_ROWS = 400
-LONG = PipelineSpec(window_s=30, baseline_s=600, quantile=0.99, margin=4 / 3, trim=0.0)
+LONG = PipelineSpec(
+    features="gated",
+    detector="pca",
+    window_s=30,
+    baseline_s=600,
+    quantile=0.99,
+    margin=4 / 3,
+    trim=0.0,
+)
 SPECS = {
     "defaults": PipelineSpec(),
     "pca": LONG,

@@ -8,15 +8,15 @@ import msgspec
 
 from domain.detectors import DETECTORS
 from domain.errors import BadInputError
-from domain.features.kinds import FEATURE_SETS
+from domain.features.kinds import FEATURE_SETS, scales_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSpec:
     """Everything that decides a pipeline but its data and its seed.
 
-    The defaults were chosen on simulated pumps; `benchmarks/detection.py` scores them on real
-    machines that had no part in that.
+    The defaults were chosen on simulated pumps and on the development runs of a real testbed;
+    docs/benchmarks.md says what was looked at for which of them.
 
     Attributes:
         features: Name in `FEATURE_SETS`.
@@ -35,9 +35,9 @@ class PipelineSpec:
         blocks: Contiguous blocks of the out-of-fold scores; >= 2.
     """
 
-    features: str = "gated"
-    detector: str = "pca"
-    window_s: float = 30.0
+    features: str = "gated-scales"
+    detector: str = "scales"
+    window_s: float = 60.0
     baseline_s: float = 600.0
     gate_sd: float = 4.0
     recover_s: float = 60.0
@@ -53,6 +53,11 @@ class PipelineSpec:
         problems = [text for text in _problems(self) if text]
         if problems:
             raise BadInputError("; ".join(problems), "pipeline spec")
+
+    @property
+    def scales(self) -> int:
+        """Lengths of window that the features are made at."""
+        return scales_of(self.features)
 
     def to_json(self) -> str:
         """Return the hyperparameters as one JSON object."""

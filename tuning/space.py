@@ -13,11 +13,22 @@ from typing import Any, Final, Protocol
 from domain.features.kinds import FEATURE_SETS, is_gated
 from domain.pipeline_spec import PipelineSpec
 
-DETECTORS: Final = ("pca", "mahalanobis", "gmm", "gmm-diag", "kmeans", "dbscan", "hdbscan")
+DETECTORS: Final = (
+    "pca",
+    "mahalanobis",
+    "gmm",
+    "gmm-diag",
+    "kmeans",
+    "dbscan",
+    "hdbscan",
+    "scales",
+    "ensemble",
+)
 _CENTRES: Final = "centres"
 """Clusters of KMeans under a name of their own: Optuna knows a name by one distribution."""
 
-_CLUSTERED: Final = frozenset({"mahalanobis", "gmm", "gmm-diag"})
+_CLUSTERED: Final = frozenset({"mahalanobis", "gmm", "gmm-diag", "ensemble"})
+_REDUCING: Final = frozenset({"pca", "scales", "ensemble"})
 _WINDOWS_S: Final = (5.0, 120.0)
 _BASELINES_S: Final = (150.0, 1800.0)
 
@@ -49,7 +60,7 @@ def suggest(trial: Suggests) -> None:
         trial.suggest_int("clusters", 1, 6)
     elif detector == "kmeans":
         trial.suggest_int(_CENTRES, 2, 24, log=True)
-    elif detector == "pca":
+    if detector in _REDUCING:
         trial.suggest_float("variance", 0.6, 0.99)
     trial.suggest_categorical("quantile", (0.99, 0.995, 0.999))
     trial.suggest_float("margin", 1.1, 1.6)
@@ -95,16 +106,18 @@ def differences(spec: PipelineSpec) -> dict[str, Any]:
 
 _STRONG: Final = (
     PipelineSpec(),
-    PipelineSpec(detector="gmm", clusters=2),
-    PipelineSpec(features="gated-window"),
-    PipelineSpec(detector="mahalanobis", clusters=2),
-    PipelineSpec(detector="kmeans", clusters=8),
-    PipelineSpec(features="gated-spread", window_s=20.0),
-    PipelineSpec(detector="hdbscan"),
-    PipelineSpec(detector="pca", window_s=60.0, variance=0.8),
-    PipelineSpec(detector="gmm-diag", clusters=3, features="gated-trend"),
-    PipelineSpec(detector="pca", features="window"),
-    PipelineSpec(detector="dbscan"),
+    PipelineSpec(features="gated", detector="pca", window_s=30.0),
+    PipelineSpec(detector="ensemble"),
+    PipelineSpec(features="gated", detector="gmm", clusters=2, window_s=30.0),
+    PipelineSpec(features="gated-window", detector="pca", window_s=30.0),
+    PipelineSpec(features="gated", detector="mahalanobis", clusters=2, window_s=30.0),
+    PipelineSpec(features="gated", detector="kmeans", clusters=8, window_s=30.0),
+    PipelineSpec(features="gated-spread", detector="pca", window_s=20.0),
+    PipelineSpec(features="gated", detector="hdbscan", window_s=30.0),
+    PipelineSpec(features="gated", detector="pca", window_s=60.0, variance=0.8),
+    PipelineSpec(features="gated-trend", detector="gmm-diag", clusters=3, window_s=30.0),
+    PipelineSpec(features="window", detector="pca", window_s=30.0),
+    PipelineSpec(features="gated", detector="dbscan", window_s=30.0),
 )
 
 

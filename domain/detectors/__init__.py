@@ -17,6 +17,7 @@ from domain.detectors.ellipsoids import (
     fit_mixture,
     fit_pca,
 )
+from domain.detectors.ensemble import Ensemble, fit_ensemble, fit_scales
 from domain.detectors.prototypes import Prototypes, fit_dbscan, fit_hdbscan, fit_kmeans
 
 
@@ -41,6 +42,8 @@ DETECTORS: Final[dict[str, DetectorKind]] = {
     "kmeans": DetectorKind(fit=fit_kmeans, restore=Prototypes.from_arrays),
     "dbscan": DetectorKind(fit=fit_dbscan, restore=Prototypes.from_arrays),
     "hdbscan": DetectorKind(fit=fit_hdbscan, restore=Prototypes.from_arrays),
+    "scales": DetectorKind(fit=fit_scales, restore=Ensemble.from_arrays),
+    "ensemble": DetectorKind(fit=fit_ensemble, restore=Ensemble.from_arrays),
 }
 
 __all__ = ["DETECTORS", "Detector", "DetectorKind", "DetectorSpec"]

@@ -46,6 +46,11 @@ class DetectorSpec(Protocol):
         """Share of variance kept by PCA."""
         ...
 
+    @property
+    def scales(self) -> int:
+        """Lengths of window, whose features stand one after the other; >= 1."""
+        ...
+
 
 class FitFunction(Protocol):
     """Fits a detector to healthy features."""

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.features.kernel import feature_rows
+from domain.features.kinds import PARTS
 from domain.features.state import Counts, Memory, Plan, fresh_memory
+from domain.features.trust import doubted
 from domain.readings import Instants, Matrix
 
 KNOWN: Final = 1e9
@@ -41,6 +43,7 @@ class FeatureModel:
         centre: Shape (F,), healthy mean of each feature.
         spread: Shape (2, F), healthy standard deviation of each feature in a full window, and of
             a window that holds one reading.
+        freedom: Shape (F,), degrees of freedom that the spread is known with, see `trust`.
         bases: Machine → the baseline at the end of its training, shape (S,).
     """
 
@@ -48,6 +51,7 @@ class FeatureModel:
     window_rows: int
     centre: Matrix
     spread: Matrix
+    freedom: Matrix
     bases: Mapping[str, Matrix] = field(default_factory=dict)
 
     def new_memory(self, machine: str | None = None) -> Memory:
@@ -83,10 +87,9 @@ class FeatureModel:
         """
         raw = self.raw(memory, instants_us, values)
         features = np.where(np.isnan(raw.features), self.centre, raw.features) - self.centre
-        share = (self.window_rows / np.maximum(raw.filled, 1) - 1) / max(self.window_rows - 1, 1)
         full, single = self.spread**2
-        features /= np.sqrt(full + share[:, None] * np.maximum(single - full, 0.0))
-        return replace(raw, features=features)
+        features /= np.sqrt(full + self._lacking(raw.filled) * np.maximum(single - full, 0.0))
+        return replace(raw, features=doubted(features, self.freedom))
 
     def raw(self, memory: Memory, instants_us: Instants, values: Matrix) -> FeatureRows:
         """Compute features before they are standardised; NaN where a sensor says nothing."""
@@ -107,6 +110,14 @@ class FeatureModel:
         )
         return out
 
+    def _lacking(self, filled: Counts) -> Matrix:
+        """Return how near each feature's part of the window is to one reading (1) or full (0)."""
+        parts = np.array([PARTS.get(int(kind), 1) for kind in self.plan.kinds])
+        rows = -(-self.window_rows // parts)
+        have = np.clip(filled[:, None], 1, rows)
+        share = (rows / have - 1) / np.maximum(rows - 1, 1)
+        return np.repeat(share, len(self.plan.prior), axis=1)
+
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all arrays; machines' baselines in the order of their names."""
         plan = {f"plan_{name}": np.array(one) for name, one in self.plan._asdict().items()}
@@ -116,6 +127,7 @@ class FeatureModel:
             **plan,
             "centre": self.centre.copy(),
             "spread": self.spread.copy(),
+            "freedom": self.freedom.copy(),
             "bases": np.array(bases, dtype=np.float64).reshape(shape),
         }
 
@@ -131,5 +143,6 @@ class FeatureModel:
             window_rows=window_rows,
             centre=arrays["centre"],
             spread=arrays["spread"],
+            freedom=arrays.get("freedom", np.full(arrays["spread"].shape[1], np.inf)),
             bases=dict(zip(machines, arrays["bases"], strict=True)),
         )

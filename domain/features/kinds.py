@@ -2,12 +2,13 @@
 
 from typing import Final
 
-LEVEL, SPREAD, TREND, RANGE = range(4)
+LEVEL, SPREAD, TREND, RANGE, HALF, THIRD, SIXTH = range(7)
 """Kinds, in the order in which the kernel knows them.
 
-LEVEL is the window's mean, SPREAD the logarithm of its standard deviation, TREND the rise of its
-least-squares line over the window, RANGE the logarithm of largest minus smallest value. All are
-of the distance from the machine's baseline in healthy standard deviations.
+LEVEL is the window's mean, HALF, THIRD and SIXTH are the means of its newest half, third and sixth,
+SPREAD the logarithm of its standard deviation, TREND the rise of its least-squares line over the
+window, RANGE the logarithm of largest minus smallest value. All are of the distance from the
+machine's baseline in healthy standard deviations.
 """
 
 FEATURE_SETS: Final[dict[str, tuple[int, ...]]] = {
@@ -17,11 +18,21 @@ FEATURE_SETS: Final[dict[str, tuple[int, ...]]] = {
     "gated-spread": (LEVEL, SPREAD),
     "gated-trend": (LEVEL, TREND),
     "gated-window": (LEVEL, SPREAD, TREND, RANGE),
+    "gated-scales": (LEVEL, HALF, THIRD, SIXTH),
 }
 """Name of a feature set → its kinds. `level` and `window` compare with the machine's level in
 training, the gated ones with a baseline that follows the machine while it looks healthy."""
+
+PARTS: Final[dict[int, int]] = {LEVEL: 1, HALF: 2, THIRD: 3, SIXTH: 6}
+"""Kind that is a mean → what part of the window it is the mean of."""
 
 
 def is_gated(features: str) -> bool:
     """Tell whether the feature set's baseline follows the machine."""
     return features.startswith("gated")
+
+
+def scales_of(features: str) -> int:
+    """Return how many blocks a feature set has that differ in the length of window only."""
+    kinds = FEATURE_SETS[features]
+    return len(kinds) if all(kind in PARTS for kind in kinds) else 1

@@ -8,10 +8,11 @@ import numpy as np
 
 from domain.features.front import FeatureModel
 from domain.features.kernel import regime_rows
-from domain.features.kinds import FEATURE_SETS, LEVEL, is_gated
+from domain.features.kinds import FEATURE_SETS, LEVEL, PARTS, is_gated
 from domain.features.operating import LAGS_S, OperatingPoints, find_regimes, fit_response
 from domain.features.robust import deviation, floored, without_void
 from domain.features.state import Plan, fresh_memory
+from domain.features.trust import freedom_of
 from domain.readings import History, Matrix
 
 THIN: Final = 4
@@ -83,15 +84,17 @@ def fit_features(
         seed: Of the clustering of regimes.
     """
     found = find_regimes([one.values for one in histories], most=spec.regimes, seed=seed)
+    window_rows = max(1, round(spec.window_s / period_s))
     blank = _best_plan([_blank_plan(spec, one, period_s) for one in found], histories)
-    plan, bases = _fit_residuals(blank, histories)
+    plan, bases, freedom = _fit_residuals(blank, histories, window_rows)
     plan = _with_past(plan, histories, period_s)
     features = len(plan.kinds) * len(plan.prior)
     model = FeatureModel(
         plan=plan,
-        window_rows=max(1, round(spec.window_s / period_s)),
+        window_rows=window_rows,
         centre=np.zeros(features),
         spread=np.ones((2, features)),
+        freedom=np.tile(freedom, len(plan.kinds)),
         bases=bases,
     )
     return _standardised(model, spec, histories)
@@ -156,15 +159,18 @@ def _unexplained(plan: Plan, histories: Sequence[History]) -> float:
     return float(0.5 * np.log(np.mean(left, axis=0) + 1e-12).mean())
 
 
-def _fit_residuals(plan: Plan, histories: Sequence[History]) -> tuple[Plan, dict[str, Matrix]]:
-    """Learn response, scales and machines' levels."""
+def _fit_residuals(
+    plan: Plan, histories: Sequence[History], window_rows: int
+) -> tuple[Plan, dict[str, Matrix], Matrix]:
+    """Learn response, scales, machines' levels and how well the scales are known."""
     settled = [_settled(plan, one) for one in histories]
     lagged = [_lagged(plan, one)[rows:] for one, rows in zip(histories, settled, strict=True)]
     values = [one.values[rows:] for one, rows in zip(histories, settled, strict=True)]
     plan = plan._replace(response=fit_response(lagged, values))
     residuals = [one - past @ plan.response.T for past, one in zip(lagged, values, strict=True)]
     offsets = [np.nan_to_num(np.nanmedian(without_void(one), axis=0)) for one in residuals]
-    centred = np.concatenate([one - at for one, at in zip(residuals, offsets, strict=True)])
+    around = [one - at for one, at in zip(residuals, offsets, strict=True)]
+    centred = np.concatenate(around)
     regime = np.concatenate([past[:, : len(plan.centres)].argmax(axis=1) for past in lagged])
     overall = floored(deviation(centred), np.concatenate(values))
     scale = np.stack(
@@ -179,7 +185,7 @@ def _fit_residuals(plan: Plan, histories: Sequence[History]) -> tuple[Plan, dict
         wild=WILD * np.sqrt(1 + 2 * between**2),
     )
     bases = {one.machine: at / overall for one, at in zip(histories, offsets, strict=True)}
-    return plan, bases
+    return plan, bases, freedom_of(around, window_rows)
 
 
 def _settled(plan: Plan, history: History) -> int:
@@ -234,8 +240,8 @@ def _pool(model: FeatureModel, histories: Sequence[History], kinds: Sequence[int
 
 
 def _single_spread(model: FeatureModel, histories: Sequence[History], full: Matrix) -> Matrix:
-    """Return the deviation of features of a window of one reading; only levels have one."""
-    kinds = np.array([kind == LEVEL for kind in model.plan.kinds])
+    """Return the deviation of features of a window of one reading; only means have one."""
+    kinds = np.array([int(kind) in PARTS for kind in model.plan.kinds])
     level = np.repeat(kinds, len(model.plan.prior))
     short = replace(model, window_rows=1)
     pooled = deviation(_pool(short, histories, tuple(model.plan.kinds)))

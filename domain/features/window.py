@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from domain.features.kinds import LEVEL, SPREAD, TREND
+from domain.features.kinds import HALF, LEVEL, SIXTH, SPREAD, THIRD, TREND
 from domain.features.state import FILLED, SLOT, Counts, Memory, Plan
 from domain.jit import njit
 from domain.readings import Matrix
@@ -82,6 +82,34 @@ def range_of(window: Matrix) -> float:
 
 
 @njit
+def newest_mean(window: Matrix, end: int, rows: int) -> float:
+    """Return the mean of a ring's newest values; NaN if all are missing.
+
+    Args:
+        window: Shape (filled,), a ring; NaN is missing.
+        end: Place after its newest value.
+        rows: How many places to look at; at most all are.
+    """
+    size, total, have = len(window), 0.0, 0
+    for back in range(1, min(rows, size) + 1):
+        value = window[(end - back) % size]
+        if not np.isnan(value):
+            total += value
+            have += 1
+    return total / have if have else np.nan
+
+
+@njit
+def part_of(kind: int) -> int:
+    """Return what part of the window a kind is the mean of; 0 if it is none, see `PARTS`."""
+    if kind == HALF:
+        return 2
+    if kind == THIRD:
+        return 3
+    return 6 if kind == SIXTH else 0
+
+
+@njit
 def window_features(plan: Plan, memory: Memory, out: Matrix) -> None:
     """Fill one row (K * S,); NaN where too little of a sensor's window was measured."""
     ring, sums, have = memory.ring, memory.sums, memory.have
@@ -96,6 +124,9 @@ def window_features(plan: Plan, memory: Memory, out: Matrix) -> None:
                 value = np.nan
             elif kind == LEVEL:
                 value = mean
+            elif part_of(kind):
+                rows = -(-len(ring) // part_of(kind))
+                value = newest_mean(ring[:filled, sensor], memory.clock[SLOT], rows)
             elif kind == TREND and not few:
                 value = trend_of(ring[:filled, sensor], first)
             elif kind == SPREAD and not few:

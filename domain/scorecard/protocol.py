@@ -30,11 +30,12 @@ CHUNK_ROWS: Final = 60
 
 CANDIDATES: Final = (
     PipelineSpec(),
-    PipelineSpec(detector="gmm"),
-    PipelineSpec(detector="mahalanobis"),
-    PipelineSpec(detector="kmeans", clusters=8),
-    PipelineSpec(features="gated-trend"),
-    PipelineSpec(features="gated-spread"),
+    PipelineSpec(detector="ensemble"),
+    PipelineSpec(features="gated", detector="gmm", window_s=30.0),
+    PipelineSpec(features="gated", detector="mahalanobis", window_s=30.0),
+    PipelineSpec(features="gated", detector="kmeans", clusters=8, window_s=30.0),
+    PipelineSpec(features="gated-trend", detector="pca", window_s=30.0),
+    PipelineSpec(features="gated-spread", detector="pca", window_s=30.0),
 )
 """What replay chooses from: one of each family and feature set, at the defaults otherwise."""
 

@@ -13,6 +13,10 @@ from domain.scorecard.protocol import Verdicts, changes
 from domain.scorecard.runs import Format, Run
 
 VUS_BUFFER_ROWS: Final = 60
+
+NEAR: Final = 3
+"""Sensors that somebody at the machine looks at before they give up: `hit_at_3`."""
+
 _DAY_US: Final = 86_400e6
 
 type Figures = dict[str, float | int | None]
@@ -31,6 +35,7 @@ class Tally:
         days: Machine-days scored.
         nab: Windows met, by NAB's or, where changepoints are labelled, SKAB's rules.
         roots_hit: Events whose largest evidence is the labelled root sensor.
+        roots_near: Events with the labelled root among the `NEAR` sensors with the most evidence.
         roots: Told events with a labelled root.
         truth: Labels of the scored rows.
         score: Of the scored rows.
@@ -44,6 +49,7 @@ class Tally:
     days: float
     nab: Nab
     roots_hit: int
+    roots_near: int
     roots: int
     truth: Flags = field(repr=False)
     score: Numbers = field(repr=False)
@@ -53,8 +59,8 @@ class Tally:
         """Compare verdicts on the scored part of a run with its labels."""
         truth, instants = run.truth, run.test.instants_us
         found = events(truth)
-        roots = [_root_hit(run, event, told) for event in found]
-        known = [hit for hit in roots if hit is not None]
+        ranks = [_root_rank(run, event, told) for event in found]
+        known = [rank for rank in ranks if rank is not None]
         return cls(
             run=run.name,
             labelled=run.anomalous is not None,
@@ -63,7 +69,8 @@ class Tally:
             false_incidents=int((~truth[told.opened]).sum()),
             days=float(instants[-1] - instants[0]) / _DAY_US,
             nab=_nab(run, found, told),
-            roots_hit=sum(known),
+            roots_hit=sum(rank == 0 for rank in known),
+            roots_near=sum(rank < NEAR for rank in known),
             roots=len(known),
             truth=truth,
             score=told.score,
@@ -96,6 +103,7 @@ def figures(tallies: Sequence[Tally]) -> Figures:
         "false_incidents_per_machine_day": _rate(tallies, days),
         "nab_standard": sum((one.nab for one in labelled), Nab()).score,
         "hit_at_1": sum(one.roots_hit for one in labelled) / roots if roots else None,
+        "hit_at_3": sum(one.roots_near for one in labelled) / roots if roots else None,
     }
     if healthy:
         out["far_unlabelled"] = sum((one.confusion for one in healthy), Confusion()).far
@@ -142,8 +150,8 @@ def _nab(run: Run, found: Sequence[Event], told: Verdicts) -> Nab:
     return Nab()
 
 
-def _root_hit(run: Run, event: Event, told: Verdicts) -> bool | None:
-    """Tell whether a told event's evidence points at its root; None where that is not known."""
+def _root_rank(run: Run, event: Event, told: Verdicts) -> int | None:
+    """Return how many sensors have more evidence than the root; None where that is not known."""
     if run.roots is None or told.contributions is None:
         return None
     rows = slice(event.first, event.last + 1)
@@ -152,4 +160,5 @@ def _root_hit(run: Run, event: Event, told: Verdicts) -> bool | None:
     alarms = told.contributions[rows][told.told[rows]]
     if not len(named) or not len(alarms):
         return None
-    return bool(alarms.sum(axis=0).argmax() == named[0])
+    evidence = alarms.sum(axis=0)
+    return int(np.flatnonzero(np.argsort(-evidence, kind="stable") == named[0])[0])

@@ -28,6 +28,7 @@ _FIGURES: Final = (
     "false_incidents_per_machine_day",
     "nab_standard",
     "hit_at_1",
+    "hit_at_3",
     "far_unlabelled",
 )
 _RISK: Final = ("auc", "brier", "calibration_error", "rmse", "coverage")
@@ -140,7 +141,7 @@ def _tell(card: dict[str, Any], about: dict[str, Any]) -> None:
         interval = spread.get("interval_over_runs")
         over_runs = f", {interval[0]:.3g} to {interval[1]:.3g} over runs" if interval else ""
         line(f"{name:32} {card[name]:8.4g}  ±{spread.get('sd_over_seeds', 0):.2g}{over_runs}")
-    short = [name for name in names if name not in {"events_detected", "hit_at_1"}]
+    short = [name for name in names if name not in {"events_detected", "hit_at_1", "hit_at_3"}]
     rows(files, ["file", *short], as_json=False, empty="")
     if card["baselines"]:
         rows(table, ["method", *short], as_json=False, empty="")

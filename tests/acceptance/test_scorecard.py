@@ -16,7 +16,16 @@ NAB = DATA / "nab" / "machine_temperature_system_failure.csv"
 
 KEYS = {
     *("f1", "far", "mar", "roc_auc", "vus_pr", "events", "events_detected", "median_delay_s"),
-    *("nab_standard", "hit_at_1", "auc", "brier", "calibration_error", "rmse", "coverage"),
+    *(
+        "nab_standard",
+        "hit_at_1",
+        "hit_at_3",
+        "auc",
+        "brier",
+        "calibration_error",
+        "rmse",
+        "coverage",
+    ),
     *("spread", "per_file", "baselines"),
 }
 
@@ -30,7 +39,7 @@ def _card(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 def test_two_runs_of_skab_are_scored_as_well_as_before(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The band is wide: measured are F1 .945 and FAR 2.1 %; always alarming has F1 .70."""
+    """The band is wide: measured are F1 .924 and FAR 2.8 %; always alarming has F1 .70."""
     for name in ("valve1/3.csv", "other/3.csv"):
         (tmp_path / name).parent.mkdir()
         shutil.copy(SKAB / name, tmp_path / name)

@@ -184,3 +184,25 @@ def test_the_guide_s_detector_is_one() -> None:
     assert detector.score(cloud(5) + 12.0).min() > detector.score(cloud(5)).max()
     restored = prototypes.Prototypes.from_arrays(detector.to_arrays())
     np.testing.assert_array_equal(restored.score(cloud(1)), detector.score(cloud(1)))
+
+
+@pytest.mark.parametrize("name", ["scales", "ensemble"])
+def test_an_ensembles_blame_sums_to_its_squared_score(name: str) -> None:
+    """What members are owed adds up, so that contributions add up to the score."""
+    detector = DETECTORS[name].fit(cloud(features=8), PipelineSpec(features="gated-scales"), seed=0)
+    rows = np.concatenate([cloud(1, features=8), 20 * cloud(2, features=8)])
+
+    np.testing.assert_allclose(detector.attribute(rows).sum(axis=1), detector.score(rows) ** 2)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_in_their_own_units() -> None:
+    """Each length of window has its say once, whatever the size of its distances."""
+    columns = cloud(features=8)
+    detector = DETECTORS["scales"].fit(columns, PipelineSpec(features="gated-scales"), seed=0)
+    alone = []
+    for first in range(0, 8, 2):
+        part = columns[:, first : first + 2]
+        distances = DETECTORS["pca"].fit(part, PipelineSpec(), seed=0).score(part)
+        alone.append(distances / np.quantile(distances, 0.9))
+
+    np.testing.assert_allclose(detector.score(columns), np.mean(alone, axis=0))

@@ -1,12 +1,23 @@
 """Windows, baselines and regimes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.features.front import FeatureModel
-from domain.features.kinds import FEATURE_SETS, LEVEL, RANGE, SPREAD, TREND, is_gated
+from domain.features.kinds import (
+    FEATURE_SETS,
+    LEVEL,
+    PARTS,
+    RANGE,
+    SPREAD,
+    TREND,
+    is_gated,
+    scales_of,
+)
 from domain.features.learning import fit_features
 from domain.features.operating import find_regimes, fit_response
 from domain.features.window import SPREAD_FLOOR
@@ -28,6 +39,7 @@ def plain_model(window: int, sensors: int = 2) -> FeatureModel:
         window_rows=window,
         centre=model.centre,
         spread=model.spread,
+        freedom=model.freedom,
         bases={"m": np.zeros(sensors)},
     )
 
@@ -61,6 +73,53 @@ def test_window_features_are_those_of_the_last_rows(seed: int, window: int) -> N
             assert features[SPREAD] == pytest.approx(np.log(known.std() + SPREAD_FLOOR))
             assert features[TREND] == pytest.approx(slope * (window - 1), abs=1e-6)
             assert features[RANGE] == pytest.approx(np.log(np.ptp(known) + SPREAD_FLOOR))
+
+
+@given(seed=st.integers(0, 1000), window=st.integers(3, 20))
+def test_scales_are_means_of_the_newest_part_of_the_window(seed: int, window: int) -> None:
+    """Each is numpy's mean of what was measured in its part, whatever was missing."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(50, 3, size=(50, 2))
+    values[rng.random(values.shape) < 0.2] = np.nan
+    model = plain_model(window)
+    kinds = FEATURE_SETS["gated-scales"]
+    model = replace(model, plan=model.plan._replace(kinds=np.array(kinds)))
+
+    found = raw(model, values)
+
+    for row in range(50):
+        for place, kind in enumerate(kinds):
+            rows = -(-window // PARTS[kind])
+            part = values[max(0, row + 1 - rows) : row + 1]
+            for sensor in range(2):
+                seen = part[~np.isnan(part[:, sensor]), sensor]
+                if len(seen) and not np.isnan(found[row, place, sensor]):
+                    assert found[row, place, sensor] == pytest.approx(seen.mean())
+    assert np.isfinite(found[:, :, 0]).mean() > 0.5
+
+
+def test_only_sets_of_means_have_scales() -> None:
+    """A set of other kinds is one block to an ensemble."""
+    assert scales_of("gated-scales") == 4
+    assert scales_of("gated") == scales_of("gated-window") == 1
+
+
+def test_a_young_window_is_measured_by_the_rows_it_has() -> None:
+    """A sixth is full long before the whole: its deviation must not be taken for a single row's."""
+    spec = PipelineSpec(window_s=60 * PERIOD_S)
+    one = healthy(1, rows=1500)
+    model = fit_features(spec, [one], period_s=PERIOD_S, seed=0)
+
+    rows = model.transform(model.new_memory(one.machine), one.instants_us, one.values)
+    raws = model.raw(model.new_memory(one.machine), one.instants_us, one.values)
+
+    full = model.spread[0].reshape(4, -1)
+    shown = rows.features.reshape(len(one), 4, -1)
+    wanted = (raws.features - model.centre).reshape(len(one), 4, -1) / full
+    np.testing.assert_allclose(shown[9:, 3], wanted[9:, 3])
+    assert (np.abs(shown[8, 3]) < np.abs(wanted[8, 3])).all()
+    assert (np.abs(shown[30, 0]) < np.abs(wanted[30, 0])).all()
+    np.testing.assert_allclose(shown[59:, 0], wanted[59:, 0])
 
 
 def test_a_window_with_too_little_in_it_says_nothing() -> None:

@@ -121,7 +121,7 @@ def test_a_package_that_does_not_do_what_it_did_is_refused(
 def test_a_package_without_one_of_its_arrays_is_refused(pipeline: Pipeline) -> None:
     """The missing part is named."""
     manifest, arrays = read_package(pipeline.to_package(), "toy 1")
-    del arrays["detector.centres"]
+    del arrays["detector.0-pca.centres"]
 
     with pytest.raises(ModelRejectedError, match="centres"):
         Pipeline.from_package(write_package(manifest, arrays), "toy 1")

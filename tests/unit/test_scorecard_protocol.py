@@ -131,6 +131,22 @@ def test_figures_are_counted_from_the_scored_part() -> None:
     assert found["false_incidents_per_machine_day"] == pytest.approx(86_400 / 299)
 
 
+@pytest.mark.parametrize(("rank", "at_1", "at_3"), [(0, 1, 1), (1, 0, 1), (2, 0, 1), (3, 0, 0)])
+def test_the_root_counts_as_near_among_the_three_with_the_most_evidence(
+    rank: int, at_1: float, at_3: float
+) -> None:
+    """The fourth sensor is one that nobody looks at."""
+    run = _run()
+    evidence = np.zeros((len(run.test), 5))
+    evidence[:, np.delete(np.arange(5), 1)] = [9.0] * rank + [1.0] * (4 - rank)
+    evidence[:, 1] = 5.0
+    told = replace(_told(run, [110, 120]), contributions=evidence)
+
+    found = figures([Tally.of(run, told)])
+
+    assert (found["hit_at_1"], found["hit_at_3"]) == (at_1, at_3)
+
+
 def test_a_run_without_labels_only_tells_of_false_alarms() -> None:
     """It does not enter F1."""
     run = _run()

@@ -21,6 +21,9 @@ def draws(count: int, seed: int) -> list[dict[str, object]]:
     return drawn
 
 
+CLUSTERED = {"mahalanobis", "gmm", "gmm-diag", "ensemble"}
+
+
 @pytest.fixture(autouse=True)
 def quiet() -> None:
     """Keep the sampler from talking."""
@@ -44,8 +47,8 @@ def test_only_what_matters_is_drawn() -> None:
     """A parameter without effect would only mislead the sampler."""
     for drawn in draws(100, seed=2):
         assert ("gate_sd" in drawn) == str(drawn["features"]).startswith("gated")
-        assert ("variance" in drawn) == (drawn["detector"] == "pca")
-        assert ("clusters" in drawn) == (drawn["detector"] in {"mahalanobis", "gmm", "gmm-diag"})
+        assert ("variance" in drawn) == (drawn["detector"] in {"pca", "scales", "ensemble"})
+        assert ("clusters" in drawn) == (drawn["detector"] in CLUSTERED)
         assert ("centres" in drawn) == (drawn["detector"] == "kmeans")
 
 
