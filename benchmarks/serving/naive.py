@@ -1,0 +1,63 @@
+"""The usual way on Ray Serve: a FastAPI ingress that asks a model deployment by handle.
+
+    python -m benchmarks.serving.naive PACKAGE PORT HOME
+
+Under Serve's default proxy. Prints `ready` and runs until its input ends.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Response
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from benchmarks.serving import model
+from benchmarks.serving.bare import same_call
+from ray_app import cluster
+
+web = FastAPI()
+
+
+@serve.deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 0.1})
+class Model:
+    """Scores."""
+
+    def __init__(self, package: str) -> None:
+        self._champion = model.champion(Path(package))
+
+    def predict(self, asked: dict[str, Any]) -> bytes:
+        """Return the answer as JSON."""
+        return same_call(self._champion, asked)
+
+
+@serve.deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 0.1})
+@serve.ingress(web)
+class Web:
+    """Takes requests."""
+
+    def __init__(self, scores: DeploymentHandle) -> None:
+        self._scores = scores
+
+    @web.post("/predict")
+    async def predict(self, asked: Annotated[dict[str, Any], Body()]) -> Response:
+        """Ask the model."""
+        found = await self._scores.predict.remote(asked)
+        return Response(found, media_type="application/json")
+
+
+def main(package: str, port: int, home: Path) -> None:
+    """Serve until the input ends."""
+    from ray_app.embedded.ports import free_port
+
+    with cluster.local(home, dashboard_port=free_port()):
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        serve.run(Web.bind(Model.bind(package)), route_prefix="/")
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
