@@ -3,7 +3,7 @@
 #   make demo [ONCE=1] [JSON=1]   machines fail and Millwright notices
 #   make up                       the platform, until Ctrl-C
 #   make run ARGS='doctor'        the command line
-#   make check | test | nightly | bench | lock
+#   make check | test | nightly | bench | bench-serve | lock
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -26,7 +26,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 unexport PYTHONDONTWRITEBYTECODE
 PACKAGES := domain observability storage ingestion tuning ray_app
 
-.PHONY: help demo up run check test nightly bench lock jars clean
+.PHONY: help demo up run check test nightly bench bench-serve lock jars clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -80,6 +80,9 @@ nightly: $(READY)
 
 bench: $(READY)
 	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script" $(ARGS); done
+
+bench-serve: $(READY)
+	@python -m benchmarks.serving $(ARGS)
 
 lock: jars
 	@[ -x "$(UV)" ] || $(MAKE) .tools/bin/uv

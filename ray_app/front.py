@@ -6,15 +6,17 @@ keeps Serve's own proxy.
 """
 
 import os
+import random
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ray_app import front_launcher
-from ray_app.embedded.ports import reserve
+from ray_app.embedded.ports import LOOPBACK
 
 _SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
 _PORTS = (
@@ -72,14 +74,31 @@ def prepared() -> Iterator[bool]:
                     del os.environ[name]
 
 
+def quiet_ports(count: int) -> list[int]:
+    """Return free ports of loopback that stay free until they are bound, some ten seconds later.
+
+    Ports that the system gives to whoever asks for any, 32768 and up on Linux, may be gone by then.
+    """
+    found: list[int] = []
+    # Ray's workers take up to 19999, its replicas begin at 30000.
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 10_000):
+        if len(found) == count:
+            break
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+        found.append(port)
+    return found
+
+
 def _switches(folder: Path, real: Path) -> dict[str, str]:
     starter = folder / "haproxy"
     launcher = front_launcher.__file__
     starter.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{launcher}" "{real}" "$@"\n')
     starter.chmod(0o700)
-    with ExitStack() as held:
-        # All held at once, or the same port might be given twice.
-        ports = [held.enter_context(reserve()).getsockname()[1] for _ in _PORTS]
+    ports = quiet_ports(len(_PORTS))
     return {
         **_FIXED,
         **{name: str(port) for name, port in zip(_PORTS, ports, strict=True)},

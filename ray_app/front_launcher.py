@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
         configuration.write_text(safe(written, str(configuration.parent)), encoding="utf-8")
     # Who dies by kill -9 stops nothing: then the kernel does, or the port would stay taken.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.execv(binary, [binary, *given])
+    os.execv(binary, [binary, *given])  # noqa: S606 - the whole point: no shell in between
 
 
 if __name__ == "__main__":

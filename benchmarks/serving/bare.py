@@ -1,6 +1,6 @@
 """What Millwright is measured against: FastAPI alone, and FastAPI with sklearn.
 
-    python -m benchmarks.serving.bare PACKAGE PORT
+python -m benchmarks.serving.bare PACKAGE PORT
 """
 
 import sys

@@ -15,7 +15,7 @@ from ray.serve.handle import DeploymentHandle
 
 from benchmarks.serving import model
 from benchmarks.serving.bare import same_call
-from ray_app import cluster
+from ray_app import cluster, front
 
 web = FastAPI()
 
@@ -49,9 +49,7 @@ class Web:
 
 def main(package: str, port: int, home: Path) -> None:
     """Serve until the input ends."""
-    from ray_app.embedded.ports import free_port
-
-    with cluster.local(home, dashboard_port=free_port()):
+    with cluster.local(home, dashboard_port=front.quiet_ports(1)[0]):
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         serve.run(Web.bind(Model.bind(package)), route_prefix="/")
         sys.stdout.write("ready\n")

@@ -14,7 +14,6 @@ from pathlib import Path
 from benchmarks.serving import model
 from ray_app import cluster, front, serving
 from ray_app.embedded import postgres
-from ray_app.embedded.ports import free_port
 from ray_app.embedded.supervisor import Supervisor
 from storage import models, roster_store
 from storage.connect import session
@@ -61,8 +60,8 @@ def main(packages: Path, home: Path) -> None:
             "POSTGRES_USER": storage.user,
             "POSTGRES_DB": storage.database,
         }
-        with cluster.local(home, dashboard_port=free_port()) as ray:
-            url = serving.deploy(ray.dashboard, host="127.0.0.1", port=free_port())
+        with cluster.local(home, dashboard_port=front.quiet_ports(1)[0]) as ray:
+            url = serving.deploy(ray.dashboard, host="127.0.0.1", port=front.quiet_ports(1)[0])
             serving.wait(ray.dashboard, url)
             sys.stdout.write(f"{url}\n")
             sys.stdout.flush()
