@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Response
 from ray import serve
-from ray.serve.handle import DeploymentHandle
 
 from benchmarks.serving import model
 from benchmarks.serving.bare import same_call
@@ -37,7 +36,7 @@ class Model:
 class Web:
     """Takes requests."""
 
-    def __init__(self, scores: DeploymentHandle) -> None:
+    def __init__(self, scores: Any) -> None:
         self._scores = scores
 
     @web.post("/predict")
@@ -51,7 +50,10 @@ def main(package: str, port: int, home: Path) -> None:
     """Serve until the input ends."""
     with cluster.local(home, dashboard_port=front.quiet_ports(1)[0]):
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(Web.bind(Model.bind(package)), route_prefix="/")
+        # Decorated classes are deployments, which their declared types do not say.
+        web_class: Any = Web
+        model_class: Any = Model
+        serve.run(web_class.bind(model_class.bind(package)), route_prefix="/")
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -6,12 +6,13 @@ from typing import Any
 
 import mlflow.pyfunc
 import msgspec
+from mlflow.pyfunc.model import PythonModel
 
 from benchmarks.serving import model
 from benchmarks.serving.bare import same_call
 
 
-class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc] # MLflow declares no types here
+class Served(PythonModel):
     """Answers with the very answer of Millwright."""
 
     def load_context(self, context: Any) -> None:
