@@ -14,6 +14,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,20 @@ from benchmarks.serving import contestants, model, scorer
 from benchmarks.serving.contestants import Contestant
 
 type Figures = dict[str, float]
+
+PARTS = ("bare", "swaps", "mlflow", "proxy", "scorer")
+KEYS = (
+    "predict_vs_bare",
+    "p99_vs_bare",
+    "vs_mlflow_serve",
+    "vs_default_proxy",
+    "batch_values_per_s",
+    "vs_pydantic_sklearn",
+    "stream_p99_s",
+    "scorer_readings_per_s",
+    "swap_failed",
+)
+_MANY_CALLERS = 4
 
 
 def drive(url: str, body: Path, *, seconds: float, connections: int = 16) -> Figures:
@@ -73,47 +89,71 @@ def swaps(us: Contestant, body: Path, *, count: int) -> Figures:
         thread.join()
 
 
-def measure(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
-    """Measure everything; the keys are those of the last line."""
+def against_bare(us: Contestant, folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
+    """Ask for one row, then for a thousand, ours and FastAPI's in turns."""
+    values = model.BATCH_ROWS * model.SENSORS
+    with contestants.bare(folder) as bare:
+        both = {"ours": us.url, "bare": bare.url}
+        one = turns(both, folder / "one.json", rounds=rounds, seconds=seconds)
+        both["bare"] = bare.url.replace("/predict", "/batch")
+        many = turns(
+            both, folder / "many.json", rounds=rounds, seconds=seconds, connections=_MANY_CALLERS
+        )
+    return {
+        "predict_per_s": statistics.median(each["per_s"] for each in one["ours"]),
+        "predict_vs_bare": ratio(one["ours"], one["bare"]),
+        "p99_vs_bare": ratio(one["ours"], one["bare"], "p99_ms"),
+        "batch_values_per_s": values * statistics.median(each["per_s"] for each in many["ours"]),
+        "vs_pydantic_sklearn": ratio(many["ours"], many["bare"]),
+    }
+
+
+def against(
+    start: Callable[[Path], AbstractContextManager[Contestant]],
+    us: Contestant,
+    folder: Path,
+    rounds: int,
+    seconds: float,
+) -> float | None:
+    """Ask ours and another in turns; None, and why, where the other does not come up."""
+    ours: list[Figures] = []
+    theirs: list[Figures] = []
+    try:
+        with start(folder) as other:
+            for number in range(rounds):
+                ours.append(drive(us.url, folder / "one.json", seconds=seconds))
+                theirs.append(drive(other.url, other.body or folder / "one.json", seconds=seconds))
+                print(f"round {number + 1} ours {ours[-1]}\n    {start.__name__} {theirs[-1]}")
+    except (SystemExit, subprocess.SubprocessError) as error:
+        print(f"{start.__name__} was not measured: {error}")
+        return None
+    return ratio(ours, theirs)
+
+
+def measure(folder: Path, rounds: int, seconds: float, parts: set[str]) -> dict[str, Any]:
+    """Measure the parts asked for; the keys are those of the last line."""
     for seed in (1, 2):
         (folder / f"{seed}.model").write_bytes(model.package(seed))
-    one, many = folder / "one.json", folder / "many.json"
-    one.write_bytes(model.body(1))
-    many.write_bytes(model.body(model.BATCH_ROWS))
-    told: dict[str, Any] = {}
-    with contestants.ours(folder) as us:
-        with contestants.bare(folder) as bare:
-            both = {"ours": us.url, "bare": bare.url}
-            found = turns(both, one, rounds=rounds, seconds=seconds)
-            told["predict_per_s"] = statistics.median(each["per_s"] for each in found["ours"])
-            told["predict_vs_bare"] = ratio(found["ours"], found["bare"])
-            told["p99_vs_bare"] = ratio(found["ours"], found["bare"], "p99_ms")
-            both["bare"] = bare.url.replace("/predict", "/batch")
-            found = turns(both, many, rounds=rounds, seconds=seconds, connections=4)
-            values = model.BATCH_ROWS * model.SENSORS
-            told["batch_values_per_s"] = values * statistics.median(
-                each["per_s"] for each in found["ours"]
-            )
-            told["vs_pydantic_sklearn"] = ratio(found["ours"], found["bare"])
-        swapped = swaps(us, one, count=20)
-        print(f"20 swaps: {swapped}", flush=True)
-        told["swap_failed"] = int(swapped["failed"])
-        for key, start in (
-            ("vs_mlflow_serve", contestants.mlflow_serve),
-            ("vs_default_proxy", contestants.default_proxy),
-        ):
-            with start(folder) as other:
-                path = folder / "mlflow.json" if key == "vs_mlflow_serve" else one
-                found = {"ours": [], "other": []}
-                for number in range(rounds):
-                    for name, url, body in (("ours", us.url, one), ("other", other.url, path)):
-                        figures = drive(url, body, seconds=seconds)
-                        found[name].append(figures)
-                        print(f"round {number + 1} {key} {name}: {figures}", flush=True)
-                told[key] = ratio(found["ours"], found["other"])
-    told["scorer_readings_per_s"] = scorer.readings_per_s(folder / "1.model", rounds=rounds)
-    told["stream_p99_s"] = None
-    print("stream_p99_s is not measured here: it needs Kafka and the whole crew")
+    (folder / "one.json").write_bytes(model.body(1))
+    (folder / "many.json").write_bytes(model.body(model.BATCH_ROWS))
+    told: dict[str, Any] = dict.fromkeys(KEYS)
+    print("stream_p99_s is not measured here: it needs Kafka and the whole crew", flush=True)
+    if parts - {"scorer"}:
+        with contestants.ours(folder) as us:
+            if "bare" in parts:
+                told |= against_bare(us, folder, rounds, seconds)
+            if "swaps" in parts:
+                swapped = swaps(us, folder / "one.json", count=20)
+                print(f"20 swaps: {swapped}", flush=True)
+                told["swap_failed"] = int(swapped["failed"])
+            if "mlflow" in parts:
+                start = contestants.mlflow_serve
+                told["vs_mlflow_serve"] = against(start, us, folder, rounds, seconds)
+            if "proxy" in parts:
+                start = contestants.default_proxy
+                told["vs_default_proxy"] = against(start, us, folder, rounds, seconds)
+    if "scorer" in parts:
+        told["scorer_readings_per_s"] = scorer.readings_per_s(folder / "1.model", rounds=rounds)
     return told
 
 
@@ -122,10 +162,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mw-serving-") as folder:
-        told = measure(Path(folder), given.rounds, given.seconds)
+        told = measure(Path(folder), given.rounds, given.seconds, set(given.parts))
     print(f"measured in {time.monotonic() - began:.0f} s")
     shown = {key: None if value is None else round(value, 3) for key, value in told.items()}
     print(json.dumps(shown))

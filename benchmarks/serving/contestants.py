@@ -28,10 +28,12 @@ class Contestant:
     Attributes:
         url: Where predictions are asked for.
         process: What serves; its input is a pipe.
+        body: A request in its own form; ours when None.
     """
 
     url: str
     process: subprocess.Popen[str]
+    body: Path | None = None
 
     def tell(self) -> None:
         """Send one line to its input."""
@@ -150,4 +152,4 @@ def mlflow_serve(folder: Path) -> Iterator[Contestant]:
     with _started(command, log, {"ENDS_BY_SIGNAL": "1"}) as process:
         url = f"http://127.0.0.1:{port}/invocations"
         _await_answer(url, (folder / "mlflow.json").read_bytes(), log)
-        yield Contestant(url, process)
+        yield Contestant(url, process, folder / "mlflow.json")

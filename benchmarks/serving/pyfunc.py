@@ -19,7 +19,7 @@ class Served(PythonModel):
         """Load the package."""
         self._champion = model.champion(Path(context.artifacts["package"]))
 
-    def predict(self, _context: Any, model_input: Any, _params: Any = None) -> list[Any]:
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[Any]:  # noqa: ARG002 - MLflow goes by these names
         """Score one row of a frame."""
         record = model_input.iloc[0].to_dict()
         asked = {"timestamp": record.pop("timestamp"), "values": record}
