@@ -4,6 +4,7 @@
 #   make up                       the platform, until Ctrl-C
 #   make run ARGS='doctor'        the command line
 #   make bench-ingest [ARGS=…]    the ingestion side by side with its rivals, 15 minutes
+#   make bench-serve [ARGS=…]     predictions side by side with the usual ways to serve them
 #   make check | test | coverage | nightly | bench | lock
 
 SHELL := /bin/bash
@@ -27,7 +28,7 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 unexport PYTHONDONTWRITEBYTECODE
 PACKAGES := domain observability storage ingestion tuning ray_app
 
-.PHONY: help demo up run check test coverage nightly bench bench-ingest lock jars clean
+.PHONY: help demo up run check test coverage nightly bench bench-ingest bench-serve lock jars clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -86,10 +87,14 @@ nightly: $(READY)
 bench: $(READY)
 	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script" $(ARGS); done
 	$(MAKE) bench-ingest
+	$(MAKE) bench-serve
 
 # Its last line is one JSON object; rivals are fetched at their first run.
 bench-ingest: $(READY)
 	@python -m benchmarks.ingestion $(ARGS)
+
+bench-serve: $(READY)
+	@python -m benchmarks.serving $(ARGS)
 
 lock: jars
 	@[ -x "$(UV)" ] || $(MAKE) .tools/bin/uv

@@ -46,6 +46,9 @@ def local(home: Path, *, dashboard_port: int, cpus: int | None = None) -> Iterat
         ServiceUnavailableError: Ray does not come up.
     """
     token_file = use_token(home)
+    # Ray would run replicas, consumers and scorer at niceness 15, behind every other program of
+    # this machine; what may wait, a sweep's trials, makes itself nice.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     _init(

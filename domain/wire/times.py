@@ -68,7 +68,9 @@ def instants_text(instants_us: Instants) -> npt.NDArray[np.uint8]:
 
 def format_instant(instant_us: int) -> str:
     """Return one instant as RFC 3339 with six digits and `Z`."""
-    return format_instants(np.array([instant_us], dtype=np.int64))[0].decode()
+    # The columns of `format_instants` cost ten times as much for a single one.
+    moment = _EPOCH + timedelta(microseconds=instant_us)
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _digits(

@@ -1,6 +1,7 @@
 """From windows of numbers to predictions, by the same pipeline that scores the stream. Pure."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -76,17 +77,17 @@ def contributions(
     """
     parts = scores.contributions[row]
     total = float(parts.sum())
-    shares = parts / total if total > 0 else parts
-    order = np.argsort(-shares, kind="stable")[:top]
+    shares = (parts / total if total > 0 else parts).round(_SIGNIFICANT)
+    order = np.argsort(-parts, kind="stable")[:top]
     names = pipeline.machine_class.sensor_names
+    columns = (shares[order], scores.expected[row][order], observed[order])
+    # Lists at once: taking single numbers out of an array costs more than the score.
+    told = zip(order.tolist(), *(column.tolist() for column in columns), strict=True)
     return tuple(
         Contribution(
-            sensor=names[at],
-            share=round(float(shares[at]), _SIGNIFICANT),
-            expected=_number(scores.expected[row, at]),
-            observed=_number(observed[at]),
+            sensor=names[at], share=share, expected=_number(wanted), observed=_number(seen)
         )
-        for at in order.tolist()
+        for at, share, wanted, seen in told
     )
 
 
@@ -132,4 +133,4 @@ def _quality(
 
 
 def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return value if isfinite(value) else None

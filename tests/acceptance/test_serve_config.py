@@ -1,6 +1,8 @@
 """`serve_config.yaml` on a real Ray cluster: the three applications, a promotion, a browser."""
 
+import asyncio
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -14,13 +16,14 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from domain.machines import MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
-from ray_app import cluster, serving
+from ray_app import cluster, front, serving
 from ray_app.embedded.postgres import Server
 from storage import copy_format, models, partitions, roster_store, verdicts
 from storage.connect import rows, session
@@ -63,7 +66,12 @@ def site(database: StorageSettings, run_home: Path) -> Iterator[str]:
         "POSTGRES_DB": database.database,
     }
     try:
-        with cluster.local(run_home / "serve", dashboard_port=free_port(), cpus=2) as ray:
+        # As `millwright up` does: HAProxy in front.
+        with (
+            front.prepared() as fast,
+            cluster.local(run_home / "serve", dashboard_port=free_port(), cpus=2) as ray,
+        ):
+            assert fast
             url = serving.deploy(ray.dashboard, host="127.0.0.1", port=free_port())
             serving.wait(ray.dashboard, url)
             yield url
@@ -261,6 +269,79 @@ def test_no_request_fails_while_champions_are_swapped(
 
     assert set(statuses) == {200}
     assert versions == {1, 2}
+
+
+def replicas() -> list[psutil.Process]:
+    """Return the processes that answer predict."""
+    family = psutil.Process().children(recursive=True)
+    return [
+        one for one in family if "".join(one.cmdline()).startswith("ray::ServeReplica:predictor")
+    ]
+
+
+def test_past_the_bounds_callers_are_told_when_to_come_again(site: str) -> None:
+    """Five hundred windows at once: what is not scored is refused with a time, none is lost."""
+    long: dict[str, Any] = {"machine_class": "pump", "readings": [], "context": "none"}
+    began = datetime(2026, 1, 2, tzinfo=UTC).timestamp()
+    for row in range(1000):
+        at = datetime.fromtimestamp(began + row, UTC).isoformat()
+        long["readings"].append({"timestamp": at, "values": reading()["values"]})
+
+    async def ask_all() -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+            body = json.dumps(long).encode()
+            kind = {"content-type": "application/json"}
+            return await asyncio.gather(
+                *(
+                    client.post(f"{site}/api/v1/predict", content=body, headers=kind)
+                    for _ in range(500)
+                )
+            )
+
+    answers = asyncio.run(ask_all())
+    refused = [each for each in answers if each.status_code != 200]
+
+    assert refused, "500 at once are more than the 320 that one replica takes"
+    assert {each.status_code for each in refused} == {503}
+    assert all(int(each.headers["retry-after"]) >= 1 for each in refused)
+    assert len(refused) < len(answers)
+
+
+@pytest.mark.timeout(600)
+def test_who_comes_again_is_answered_though_replicas_are_killed(site: str) -> None:
+    """After kill -9 of the only replica refusals carry Retry-After, and the next one answers."""
+    kills = 10 if os.environ.get("MILLWRIGHT_TEST_PROFILE") == "nightly" else 1
+    for _ in range(kills):
+        victims = replicas()
+        assert victims
+        for victim in victims:
+            victim.kill()
+        psutil.wait_procs(victims, timeout=10)
+        deadline = monotonic() + 90
+        while True:
+            answer = httpx.post(f"{site}/api/v1/predict", json=reading(), timeout=40)
+            if answer.status_code == 200:
+                break
+            assert monotonic() < deadline, answer.text
+            assert answer.status_code in {502, 503, 504}, answer.text
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_of_the_front_only_its_port_is_open_and_only_on_loopback(site: str) -> None:
+    """HAProxy's metrics and statistics would bind every interface."""
+    assert site
+    fronts = [one for one in psutil.Process().children(recursive=True) if one.name() == "haproxy"]
+    listens = [
+        link.laddr.ip
+        for one in fronts
+        for link in one.net_connections("tcp")
+        if link.status == psutil.CONN_LISTEN
+    ]
+
+    assert len(listens) >= 3
+    assert set(listens) == {"127.0.0.1"}
 
 
 def test_routes_reach_the_application_they_belong_to(site: str) -> None:

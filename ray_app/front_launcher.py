@@ -1,0 +1,81 @@
+"""Starts HAProxy for Ray Serve with a configuration that is safe on a shared host.
+
+Ray writes HAProxy's configuration and starts the binary that it is told of; that is a small script
+which runs this file, with the real binary as the first argument. It stands alone, so that Python
+needs only some 20 ms for it: nothing of ours and nothing heavy is imported.
+"""
+
+import ctypes
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+UNAVAILABLE = (
+    "HTTP/1.1 {status}\r\n"
+    "Content-Type: application/problem+json\r\n"
+    "Cache-Control: no-store\r\n"
+    "Retry-After: 2\r\n"
+    "Connection: close\r\n"
+    "\r\n"
+    '{{"type":"urn:millwright:problem:service-unavailable","title":"Service unavailable",'
+    '"status":{code},"detail":"No replica could answer; try again in two seconds.",'
+    '"instance":""}}'
+)
+_STATUSES = {502: "502 Bad Gateway", 503: "503 Service Unavailable", 504: "504 Gateway Timeout"}
+
+_PREDICT = """\
+    # Predict only reads, so nobody needs to be told that its caller left, the time limit is ours,
+    # and a request whose replica died in the middle of it may be asked again of another.
+    http-request set-header x-request-disconnect-disabled ?1
+    http-request set-header x-request-timeout-seconds 0
+    retry-on conn-failure empty-response
+"""
+
+
+def safe(written: str, folder: str) -> str:
+    """Return Ray's configuration with what it cannot be told otherwise.
+
+    Ports of metrics and statistics on loopback; the admin socket for its owner alone; no log line
+    per request; 502 to 504 as problems that say when to come again, where Ray makes all of them
+    a bare 500; predict without the watch over callers that leave.
+
+    Args:
+        written: As Ray wrote it.
+        folder: Where `errors` put the problems.
+    """
+    text = re.sub(r"^(\s*bind )\*?:(\d+)", r"\g<1>127.0.0.1:\2", written, flags=re.MULTILINE)
+    text = text.replace(" mode 666 level admin", " mode 600 level admin")
+    text = re.sub(r"^(\s*log \S+ local0) info$", r"\1 err", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^(\s*errorfile (50[234])) .*$", rf"\1 {folder}/\2.http", text, flags=re.MULTILINE
+    )
+    return re.sub(r"^(backend http-predictor)\n", rf"\1\n{_PREDICT}", text, flags=re.MULTILINE)
+
+
+def errors(folder: Path) -> None:
+    """Write the answers that HAProxy itself gives when no replica can."""
+    for code, status in _STATUSES.items():
+        told = UNAVAILABLE.format(status=status, code=code)
+        # HAProxy opens files in binary; so are line ends kept.
+        (folder / f"{code}.http").write_bytes(told.encode())
+
+
+def main(arguments: list[str]) -> None:
+    """Make the configuration safe and become HAProxy; does not return."""
+    binary, *given = arguments
+    if "-f" in given:
+        configuration = Path(given[given.index("-f") + 1])
+        errors(configuration.parent)
+        written = configuration.read_text(encoding="utf-8")
+        configuration.write_text(safe(written, str(configuration.parent)), encoding="utf-8")
+    # Who dies by kill -9 stops nothing: then the kernel does, or the port would stay taken.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.execv(binary, [binary, *given])  # noqa: S606 - the whole point: no shell in between
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
