@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
+_PATIENCE_S = 30.0
+"""After the end of the load; who has not answered by then has failed."""
+
 
 class Caller(asyncio.Protocol):
     """One connection: asks, awaits the whole answer, asks again until the deadline."""
@@ -55,6 +58,11 @@ class Caller(asyncio.Protocol):
             self._count("lost")
             self._finish()
 
+    def give_up(self) -> None:
+        """Count an answer that takes too long, and leave."""
+        self._count("late")
+        self._finish()
+
     def _ask(self) -> None:
         self._began = time.perf_counter()
         self._transport.write(self._request)
@@ -86,7 +94,12 @@ async def _keep(host: str, port: int, request: bytes, until: float) -> list[Call
             await asyncio.sleep(0.01)
             continue
         callers.append(caller)
-        await caller.done
+        try:
+            await asyncio.wait_for(
+                asyncio.shield(caller.done), until + _PATIENCE_S - time.perf_counter()
+            )
+        except TimeoutError:
+            caller.give_up()
     return callers
 
 
