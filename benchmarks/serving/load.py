@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
+_PATIENCE_S = 30.0
+"""After the end of the load; who has not answered by then has failed."""
+
 
 class Caller(asyncio.Protocol):
     """One connection: asks, awaits the whole answer, asks again until the deadline."""
@@ -55,6 +58,11 @@ class Caller(asyncio.Protocol):
             self._count("lost")
             self._finish()
 
+    def give_up(self) -> None:
+        """Count an answer that takes too long, and leave."""
+        self._count("late")
+        self._finish()
+
     def _ask(self) -> None:
         self._began = time.perf_counter()
         self._transport.write(self._request)
@@ -76,17 +84,25 @@ def _length(head: bytes) -> int:
     raise ValueError("the answer does not say how long it is")
 
 
-async def _keep(host: str, port: int, request: bytes, until: float) -> list[Caller]:
+async def _keep(
+    host: str, port: int, request: bytes, until: float, refused: list[str]
+) -> list[Caller]:
     callers = []
     while time.perf_counter() < until:
         loop = asyncio.get_running_loop()
         try:
             _, caller = await loop.create_connection(lambda: Caller(request, until), host, port)
         except OSError:
+            refused.append(host)
             await asyncio.sleep(0.01)
             continue
         callers.append(caller)
-        await caller.done
+        try:
+            await asyncio.wait_for(
+                asyncio.shield(caller.done), until + _PATIENCE_S - time.perf_counter()
+            )
+        except TimeoutError:
+            caller.give_up()
     return callers
 
 
@@ -103,12 +119,15 @@ async def drive(url: str, body: bytes, connections: int, seconds: float) -> dict
     ).encode() + body
     began = time.perf_counter()
     until = began + seconds
-    kept = [_keep(at.hostname or "", at.port or 80, request, until) for _ in range(connections)]
+    refused: list[str] = []
+    kept = [
+        _keep(at.hostname or "", at.port or 80, request, until, refused) for _ in range(connections)
+    ]
     callers = [one for part in await asyncio.gather(*kept) for one in part]
     elapsed = time.perf_counter() - began
     took = np.array([each for caller in callers for each in caller.took])
     good = sum(caller.statuses.get("200", 0) for caller in callers)
-    failed = sum(sum(caller.statuses.values()) for caller in callers) - good
+    failed = sum(sum(caller.statuses.values()) for caller in callers) - good + len(refused)
     p50, p99 = np.percentile(took, (50, 99)) if len(took) else (np.nan, np.nan)
     return {
         "per_s": good / elapsed,
