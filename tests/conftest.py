@@ -7,6 +7,7 @@ Unix socket's path must stay under 100 bytes, and ends with the run, however tha
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -25,6 +26,10 @@ _TOKEN = Path(tempfile.gettempdir()) / f"mw-ray-{os.getpid()}.token"
 _TOKEN.touch(mode=0o600)
 _TOKEN.write_text(secrets.token_hex(32))
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(_TOKEN)}
+
+# Who starts a run in the background makes it deaf to Ctrl-C, and so all that it starts, which a
+# test may want to end just so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _USER = "sensor_user"
 _TEMPLATE = "migrated"

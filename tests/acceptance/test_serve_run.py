@@ -34,7 +34,13 @@ def site(tmp_path: Path) -> Iterator[str]:
         (tmp_path / "serve.log").open("w") as log,
         subprocess.Popen(
             [Path(sys.executable).parent / "serve", "run", "serve_config.yaml"],
-            env=kept | {"MILLWRIGHT_HOME": str(tmp_path / "home"), "PYTHONPATH": str(_ROOT)},
+            env=kept
+            | {
+                "MILLWRIGHT_HOME": str(tmp_path / "home"),
+                "PYTHONPATH": str(_ROOT),
+                # Else Ray looks for a cluster on this machine, also for one that is gone.
+                "RAY_ADDRESS": "local",
+            },
             cwd=tmp_path,
             stdout=log,
             stderr=subprocess.STDOUT,
