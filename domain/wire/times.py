@@ -69,7 +69,11 @@ def instants_text(instants_us: Instants) -> npt.NDArray[np.uint8]:
 def format_instant(instant_us: int) -> str:
     """Return one instant as RFC 3339 with six digits and `Z`."""
     # The columns of `format_instants` cost ten times as much for a single one.
-    moment = _EPOCH + timedelta(microseconds=instant_us)
+    try:
+        moment = _EPOCH + timedelta(microseconds=instant_us)
+    except OverflowError:
+        # Beyond the calendar's years, as a broken clock may be; the message about it shows it.
+        return format_instants(np.array([instant_us], dtype=np.int64))[0].decode()
     return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from ingestion.consume import Ingestion
 from ingestion.kafka import KafkaSink
 from ingestion.settings import KafkaSettings
-from tests.faults.case import MACHINES, Case, times
+from tests.faults.case import MACHINES, NIGHTLY, Case, times
 from tests.faults.consumer_process import Consumer, FailPoint
 from tests.ingest_support import running, until
 
@@ -28,7 +28,7 @@ def _is_frozen(consumer: Consumer) -> bool:
     return psutil.Process(consumer.process.pid).status() == psutil.STATUS_STOPPED
 
 
-@pytest.mark.parametrize("where", ["copy", "before", "after"])
+@pytest.mark.parametrize("where", ["copy", "before", "after"] if NIGHTLY else ["copy"])
 def test_a_frozen_consumer_holds_nobody_up_and_writes_nothing_stale(case: Case, where: str) -> None:
     """SIGSTOP for longer than the session timeout: the group goes on, the sleeper is refused.
 
