@@ -91,7 +91,7 @@ bench: $(READY)
 
 # Its last line is one JSON object; rivals are fetched at their first run.
 bench-ingest: $(READY)
-	@python -m benchmarks.ingestion $(ARGS)
+	@python -m benchmarks.intake $(ARGS)
 
 bench-serve: $(READY)
 	@python -m benchmarks.serving $(ARGS)

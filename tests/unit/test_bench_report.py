@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.ingestion import report
+from benchmarks.intake import report
 
 
 def test_the_last_line_has_exactly_the_keys_that_were_agreed() -> None:

@@ -1,6 +1,6 @@
 """Poll and insert: executemany with 100 rows per commit, and SQLAlchemy's ORM.
 
-`python -m benchmarks.ingestion.rivals.loops WAY SETTINGS` is the rival's process. Both write to the
+`python -m benchmarks.intake.rivals.loops WAY SETTINGS` is the rival's process. Both write to the
 same table as ours; a message is decoded by the standard library.
 """
 
@@ -16,9 +16,9 @@ from confluent_kafka import Consumer
 from sqlalchemy import orm
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION
 
-from benchmarks.ingestion.ours import Filled, make_days
-from benchmarks.ingestion.rivals import clock
-from benchmarks.ingestion.site import Site, machine_keys
+from benchmarks.intake.ours import Filled, make_days
+from benchmarks.intake.rivals import clock
+from benchmarks.intake.site import Site, machine_keys
 
 BATCH_SIZE = 100
 _INSERT = "INSERT INTO readings (machine_key, instant, values) VALUES (%s, %s, %s)"

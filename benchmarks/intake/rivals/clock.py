@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.ingestion.site import ROOT
+from benchmarks.intake.site import ROOT
 from storage.connect import rows, session
 from storage.settings import StorageSettings
 

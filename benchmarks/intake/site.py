@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from benchmarks.ingestion import workload
+from benchmarks.intake import workload
 from ingestion.kafka import ensure_topic
 from ingestion.settings import KafkaSettings
 from ray_app.embedded import kafka as kafka_service
@@ -23,7 +23,7 @@ from storage.migrate import upgrade
 from storage.settings import StorageSettings
 
 ROOT = Path(__file__).parents[2]
-"""From here `python -m benchmarks.ingestion` finds everything."""
+"""From here `python -m benchmarks.intake` finds everything."""
 
 USER = "sensor_user"
 _TEMPLATE = "bench_template"

@@ -4,8 +4,8 @@ import time
 
 from confluent_kafka import Producer
 
-from benchmarks.ingestion import workload
-from benchmarks.ingestion.site import Site
+from benchmarks.intake import workload
+from benchmarks.intake.site import Site
 from ingestion.kafka import KafkaSink
 from ingestion.publish import publish
 

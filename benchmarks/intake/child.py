@@ -1,4 +1,4 @@
-"""The process that is measured: `python -m benchmarks.ingestion.child WHAT TASK`, by `run`."""
+"""The process that is measured: `python -m benchmarks.intake.child WHAT TASK`, by `run`."""
 
 import json
 import subprocess
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ingestion import measured
-from benchmarks.ingestion.site import ROOT
+from benchmarks.intake import measured
+from benchmarks.intake.site import ROOT
 
 _WITHIN_S = 3600
 
@@ -21,7 +21,7 @@ def run(what: str, task: dict[str, Any]) -> dict[str, Any]:
         RuntimeError: It failed; with its last words.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.ingestion.child", what, json.dumps(task)],
+        [sys.executable, "-m", "benchmarks.intake.child", what, json.dumps(task)],
         capture_output=True,
         text=True,
         check=False,
@@ -44,7 +44,7 @@ class Consumer:
 
 
 def _in_actor(task: dict[str, Any]) -> dict[str, Any]:
-    from benchmarks.ingestion.child import Consumer as Imported  # not `__main__`, for Ray's worker
+    from benchmarks.intake.child import Consumer as Imported  # not `__main__`, for Ray's worker
     from ray_app import cluster
     from ray_app.embedded.ports import free_port
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from benchmarks.ingestion.ours import Filled
-from benchmarks.ingestion.site import Site
+from benchmarks.intake.ours import Filled
+from benchmarks.intake.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

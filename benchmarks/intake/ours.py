@@ -7,10 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from benchmarks.ingestion import workload
-from benchmarks.ingestion.child import run
-from benchmarks.ingestion.measured import task
-from benchmarks.ingestion.site import Site, machine_keys, verify_count
+from benchmarks.intake import workload
+from benchmarks.intake.child import run
+from benchmarks.intake.measured import task
+from benchmarks.intake.site import Site, machine_keys, verify_count
 from ingestion.settings import KafkaSettings
 from storage import partitions
 from storage.connect import session

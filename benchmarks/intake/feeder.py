@@ -4,7 +4,7 @@ import select
 import sys
 import time
 
-from benchmarks.ingestion import workload
+from benchmarks.intake import workload
 from ingestion.kafka import KafkaSink
 from ingestion.settings import KafkaSettings
 

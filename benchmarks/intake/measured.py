@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import psutil
 
-from benchmarks.ingestion import workload
+from benchmarks.intake import workload
 from domain import wire
 from domain.machines import Machine
 from domain.roster import Roster

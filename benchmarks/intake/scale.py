@@ -3,13 +3,13 @@
 import subprocess
 import sys
 
-from benchmarks.ingestion import workload
-from benchmarks.ingestion.child import run
-from benchmarks.ingestion.feeder import MOST_S
-from benchmarks.ingestion.filling import fill
-from benchmarks.ingestion.measured import task
-from benchmarks.ingestion.ours import Filled, ingest_into, make_days
-from benchmarks.ingestion.site import ROOT, Site, verify_count
+from benchmarks.intake import workload
+from benchmarks.intake.child import run
+from benchmarks.intake.feeder import MOST_S
+from benchmarks.intake.filling import fill
+from benchmarks.intake.measured import task
+from benchmarks.intake.ours import Filled, ingest_into, make_days
+from benchmarks.intake.site import ROOT, Site, verify_count
 
 SMALL = 1_000_000
 SEGMENT = 500_000
@@ -78,7 +78,7 @@ class Drain:
         """
         self._number += 1
         kafka = self._site.topic(f"steady-{self._number}")
-        argv = [sys.executable, "-m", "benchmarks.ingestion.feeder"]
+        argv = [sys.executable, "-m", "benchmarks.intake.feeder"]
         argv += [self._site.kafka, kafka.topic, str(ARRIVING), str(OUTAGE_S)]
         with (
             self._site.fresh() as storage,

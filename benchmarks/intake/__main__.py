@@ -1,4 +1,4 @@
-"""Runs all of it: `make bench-ingest`, or `python -m benchmarks.ingestion` with options.
+"""Runs all of it: `make bench-ingest`, or `python -m benchmarks.intake` with options.
 
 Starts a broker and a server of its own. In each round everything is measured one after the other,
 ratios are taken within the round, and the medians of the rounds are reported. The last line is one
@@ -9,11 +9,11 @@ import argparse
 import signal
 import sys
 
-from benchmarks.ingestion.report import last_line, medians, ratios, table
-from benchmarks.ingestion.rounds import MEASURES, Rounds, tell
-from benchmarks.ingestion.scale import memory_growth
-from benchmarks.ingestion.site import Site
-from benchmarks.ingestion.stage import Sizes, Stage
+from benchmarks.intake.report import last_line, medians, ratios, table
+from benchmarks.intake.rounds import MEASURES, Rounds, tell
+from benchmarks.intake.scale import memory_growth
+from benchmarks.intake.site import Site
+from benchmarks.intake.stage import Sizes, Stage
 
 
 def main() -> None:

@@ -5,15 +5,15 @@ import time
 from collections.abc import Callable
 from statistics import harmonic_mean
 
-from benchmarks.ingestion import ours
-from benchmarks.ingestion.producing import Producing
-from benchmarks.ingestion.reads import Reads
-from benchmarks.ingestion.report import Round
-from benchmarks.ingestion.rivals import loops, quix
-from benchmarks.ingestion.rivals.clock import RivalFailedError
-from benchmarks.ingestion.rivals.connect import Connect
-from benchmarks.ingestion.scale import Drain, Scale
-from benchmarks.ingestion.stage import Stage
+from benchmarks.intake import ours
+from benchmarks.intake.producing import Producing
+from benchmarks.intake.reads import Reads
+from benchmarks.intake.report import Round
+from benchmarks.intake.rivals import loops, quix
+from benchmarks.intake.rivals.clock import RivalFailedError
+from benchmarks.intake.rivals.connect import Connect
+from benchmarks.intake.scale import Drain, Scale
+from benchmarks.intake.stage import Stage
 from domain.errors import PlatformError
 
 type Measure = Callable[[], Round]

@@ -11,7 +11,7 @@ from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import MavenContext
 
-from benchmarks.ingestion.rivals.clock import RivalFailedError
+from benchmarks.intake.rivals.clock import RivalFailedError
 from ray_app.embedded.kafka_jars import cache_dir
 
 CONNECT = "org.apache.kafka:connect-runtime:4.3.1"

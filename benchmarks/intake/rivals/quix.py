@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.ingestion.ours import Filled
-from benchmarks.ingestion.rivals import clock
-from benchmarks.ingestion.site import Site
+from benchmarks.intake.ours import Filled
+from benchmarks.intake.rivals import clock
+from benchmarks.intake.site import Site
 from ray_app.embedded.kafka_jars import cache_dir
 from storage.connect import rows, session
 

@@ -5,8 +5,8 @@ from io import BytesIO
 
 import numpy as np
 
-from benchmarks.ingestion import workload
-from benchmarks.ingestion.site import machine_keys
+from benchmarks.intake import workload
+from benchmarks.intake.site import machine_keys
 from domain.readings import ReadingBatch
 from storage import copy_format, partitions
 from storage.connect import connect, translated

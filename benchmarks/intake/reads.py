@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from benchmarks.ingestion import workload
-from benchmarks.ingestion.filling import fill
-from benchmarks.ingestion.site import Site, machine_keys
+from benchmarks.intake import workload
+from benchmarks.intake.filling import fill
+from benchmarks.intake.site import Site, machine_keys
 from domain.readings import Matrix
 from storage import history
 from storage.connect import connect, session
