@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ingestion.gaps import standings
 from ingestion.kafka import ensure_topic
@@ -32,6 +33,7 @@ def totals(database: StorageSettings) -> dict[str, int]:
         return {one.worker: one.total for one in rates.current(on, within_s=3600)}
 
 
+@pytest.mark.nightly
 def test_a_backlog_calls_a_second_consumer_and_quiet_sends_both_home(
     kafka: str, topic: str, database: StorageSettings, tmp_path: Path
 ) -> None:
@@ -69,6 +71,9 @@ def test_a_backlog_calls_a_second_consumer_and_quiet_sends_both_home(
 
     assert process.returncode == 0
     steps = [line.split(",")[0].removeprefix("consumers: ") for line in text(changes).splitlines()]
+    if steps[-1] == "1 → 0":
+        # The quiet after the last reading may send its consumer home before the process ends.
+        steps.pop()
     assert steps[:2] == ["0 → 1", "1 → 2"]
     assert steps[-3:] == ["2 → 1", "1 → 0", "0 → 1"]
     placed = json.loads(text(tmp_path / "places"))

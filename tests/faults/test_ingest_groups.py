@@ -80,6 +80,7 @@ def test_the_same_group_deployed_twice_stores_once(case: Case, *, known: bool) -
     assert known or refused
 
 
+@pytest.mark.nightly
 def test_members_that_come_and_go_cost_less_than_half_of_the_rate(case: Case) -> None:
     """Joins and leaves while a producer sends what it can: it stores half as fast at the least."""
     joins = times(2, 10)

@@ -91,6 +91,7 @@ def _reader(
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.nightly
 def test_readers_killed_in_the_middle_lose_and_double_no_value(
     kafka: str, topic: str, database: StorageSettings, tmp_path: Path
 ) -> None:
