@@ -6,13 +6,13 @@ from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-from psycopg2 import errors
 
 from domain.mapping import Mapping
 from domain.mapping.gather import NOBODY, clash
 from domain.wire import Rejection
-from storage import copy_format, offsets, quarantine, rollups, scoring_queue
-from storage.connect import Connection, rows, translated
+from storage import offsets, quarantine, rollups, scoring_queue
+from storage.connect import Connection, rows
+from storage.contention import again_if_taken_back
 from storage.history import instant, microseconds
 from storage.readings import ReadingStore, StoreBatch, Written
 from storage.settings import StorageSettings
@@ -78,30 +78,9 @@ class MergingStore(ReadingStore):
         super().__init__(connection)
         self._hold_s = hold_s
 
-    def write(self, batch: StoreBatch) -> Written:
-        """Store a batch as a whole or not at all.
-
-        Returns:
-            Of `stored` the readings that were new, of `duplicates` those that were filled or there
-            already.
-
-        Raises:
-            PartitionLostError: Another consumer owns a partition; nothing was stored.
-            BadInputError: The database can never take one of the rows; nothing was stored.
-            ServiceUnavailableError: The server went away, as for `ReadingStore`.
-        """
-        data = batch.data or copy_format.encode(batch.readings)
-        self.ensure_days(batch.readings)
-        with translated():
-            try:
-                return self._together(batch, data)
-            except errors.CheckViolation:
-                # Retention dropped a partition that we had seen: make it again, then try once.
-                self._days.clear()
-                self.ensure_days(batch.readings)
-                return self._together(batch, data)
-
-    def _together(self, batch: StoreBatch, data: bytes) -> Written:
+    @again_if_taken_back
+    def _store(self, batch: StoreBatch, data: bytes) -> Written:
+        """Write in one transaction; `duplicates` are those that were filled or there already."""
         count = sum(len(one) for one in batch.readings)
         with self.connection as on:
             stored, refused = self._merge(batch, data) if count else (0, ())

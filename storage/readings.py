@@ -127,18 +127,15 @@ class ReadingStore:
                 to the stored offsets alone: reconnect, read them and seek.
         """
         data = batch.data or copy_format.encode(batch.readings)
-        count = sum(len(one) for one in batch.readings)
         self.ensure_days(batch.readings)
         with translated():
             try:
-                return self._transact(batch, data, count, _direct)
-            except errors.UniqueViolation:
-                return self._transact(batch, data, count, _staged)
+                return self._store(batch, data)
             except errors.CheckViolation:
                 # Retention dropped a partition that we had seen: make it again, then try once.
                 self._days.clear()
                 self.ensure_days(batch.readings)
-                return self._transact(batch, data, count, _staged)
+                return self._store(batch, data)
 
     def ensure_days(self, batches: tuple[ReadingBatch, ...]) -> None:
         """Make the partitions that the batches need, in a transaction of its own."""
@@ -150,7 +147,14 @@ class ReadingStore:
         self._days |= needed
 
     @again_if_taken_back
-    def _transact(self, batch: StoreBatch, data: bytes, count: int, load: _Load) -> Written:
+    def _store(self, batch: StoreBatch, data: bytes) -> Written:
+        try:
+            return self._transact(batch, data, _direct)
+        except errors.UniqueViolation:
+            return self._transact(batch, data, _staged)
+
+    def _transact(self, batch: StoreBatch, data: bytes, load: _Load) -> Written:
+        count = sum(len(one) for one in batch.readings)
         with self.connection, self.connection.cursor() as cursor:
             stored = load(cursor, data) if count else 0
             if stored:

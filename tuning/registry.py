@@ -133,8 +133,7 @@ def behind(on: Connection, tracking: Tracking) -> list[Behind]:
     Raises:
         ServiceUnavailableError: MLflow does not answer.
     """
-    lines = {name: models.champion_line(on, name) for name in sorted(models.versions(on))}
-    return [one for name, line in lines.items() for one in compare(tracking, name, line)]
+    return [one for name, line in _lines(on) for one in compare(tracking, name, line)]
 
 
 def reconcile(on: Connection, tracking: Tracking) -> list[Behind]:
@@ -143,10 +142,11 @@ def reconcile(on: Connection, tracking: Tracking) -> list[Behind]:
     Raises:
         ServiceUnavailableError: MLflow does not answer.
     """
-    found = behind(on, tracking)
-    for one in found:
-        tracking.alias(one.machine_class, one.alias, one.wanted)
-    return found
+    return [one for name, line in _lines(on) for one in follow(tracking, name, line)]
+
+
+def _lines(on: Connection) -> list[tuple[str, list[int]]]:
+    return [(name, models.champion_line(on, name)) for name in sorted(models.versions(on))]
 
 
 def _follow_soon(tuning: TuningSettings | None, machine_class: str, line: list[int]) -> str:

@@ -51,3 +51,14 @@ def required_kafka(found: Settings) -> Any:
             "Kafka", "none is running under this home", f"{_HINT} KAFKA_BOOTSTRAP_SERVERS"
         )
     return found.kafka
+
+
+def required_tuning(found: Settings) -> Any:
+    """Return where MLflow is, and the bounds of sweeps; or say how to get one."""
+    from domain.errors import ServiceUnavailableError
+
+    if found.tracking_uri is None:
+        raise ServiceUnavailableError(
+            "MLflow", "none is running under this home", f"{_HINT} MLFLOW_TRACKING_URI"
+        )
+    return found.tuning()

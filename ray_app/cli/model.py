@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from domain.errors import BadInputError, ServiceUnavailableError
+from domain.errors import BadInputError
 from ray_app.cli import context
 from ray_app.cli.output import DryRun, Json, json_line, line, progress, rows
 from ray_app.settings import Settings
@@ -124,13 +124,7 @@ def reconcile(dry_run: DryRun = False, as_json: Json = False) -> None:
     from tuning.tracking import Tracking
 
     found = context.settings()
-    storage, tuning = context.required_storage(found), _tuning(found)
-    if tuning is None:
-        raise ServiceUnavailableError(
-            "MLflow",
-            "none is configured and none runs under this home",
-            "Start the platform with `millwright up`, or set MLFLOW_TRACKING_URI",
-        )
+    storage, tuning = context.required_storage(found), context.required_tuning(found)
     tracking = Tracking(tuning.tracking_uri, tuning.artifact_root)
     tracking.open(_MLFLOW_WAIT_S)
     with session(storage) as on:

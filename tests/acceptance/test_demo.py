@@ -1,13 +1,14 @@
 """`millwright demo --once --json`: the whole way of the data, from an empty folder to a table."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+
+from tests import environments
 
 _WITHIN_S = 480
 
@@ -16,12 +17,10 @@ _WITHIN_S = 480
 def test_a_fleet_fails_and_is_noticed(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every failure is detected, no reading is lost, a prediction answers, nothing is left."""
     home = tmp_path_factory.mktemp("demo")
-    mine = ("KAFKA_", "POSTGRES_", "MLFLOW_", "MILLWRIGHT_", "RAY_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
 
     done = subprocess.run(
         [sys.executable, "-m", "ray_app.cli.main", "demo", "--once", "--json"],
-        env=kept | {"MILLWRIGHT_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env=environments.clean(home),
         cwd=home,
         capture_output=True,
         text=True,

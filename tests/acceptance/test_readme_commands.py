@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ray_app.embedded.ports import free_port
+from tests import environments
 
 _ROOT = Path(__file__).parents[2]
 _WITHIN_S = 240
@@ -53,16 +54,12 @@ def _shape(value: object) -> object:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return a home of its own and the commands on the path, as after `make up`."""
-    mine = ("KAFKA_", "POSTGRES_", "MLFLOW_", "MILLWRIGHT_", "RAY_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
-    return kept | {
-        "MILLWRIGHT_HOME": str(tmp_path_factory.mktemp("readme")),
+    return environments.clean(tmp_path_factory.mktemp("readme")) | {
         "MILLWRIGHT_HTTP_PORT": str(free_port()),
         "SWEEP_TRIALS": "4",
         # The platform would sweep by itself once there is history, and one sweep runs at a time.
         "RETRAIN_INTERVAL_S": "0",
-        "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}",
-        "PYTHONPATH": str(_ROOT),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         # Wide enough that nothing Ray prints is wrapped.
         "COLUMNS": "200",
     }

@@ -1,6 +1,5 @@
 """`serve run serve_config.yaml` as Ray's users know it, on a machine where nothing of ours runs."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from ray_app.embedded.ports import free_port
+from tests import environments
 
 _ROOT = Path(__file__).parents[2]
 _OF_EACH = ("/healthz", "/api/v1/docs", "/api/v1/predict")
@@ -28,19 +28,12 @@ def site(tmp_path: Path) -> Iterator[str]:
     config = yaml.safe_load((_ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"] = port
     (tmp_path / "serve_config.yaml").write_text(yaml.safe_dump(config))
-    mine = ("KAFKA_", "POSTGRES_", "MLFLOW_", "MILLWRIGHT_", "RAY_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
     with (
         (tmp_path / "serve.log").open("w") as log,
         subprocess.Popen(
             [Path(sys.executable).parent / "serve", "run", "serve_config.yaml"],
-            env=kept
-            | {
-                "MILLWRIGHT_HOME": str(tmp_path / "home"),
-                "PYTHONPATH": str(_ROOT),
-                # Else Ray looks for a cluster on this machine, also for one that is gone.
-                "RAY_ADDRESS": "local",
-            },
+            # Else Ray looks for a cluster on this machine, also for one that is gone.
+            env=environments.clean(tmp_path / "home", RAY_ADDRESS="local"),
             cwd=tmp_path,
             stdout=log,
             stderr=subprocess.STDOUT,

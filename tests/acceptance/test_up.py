@@ -1,7 +1,6 @@
 """`millwright up` through its whole life: started, found, killed, started again, stopped."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import psutil
 import pytest
 
 from ray_app.embedded.ports import free_port, reserve
+from tests import environments
 
 _READY_WITHIN_S = 240
 _COMMAND = [sys.executable, "-m", "ray_app.cli.main"]
@@ -24,13 +24,8 @@ _COMMAND = [sys.executable, "-m", "ray_app.cli.main"]
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return a home of its own, and nothing of the tester's shell."""
-    mine = ("KAFKA_", "POSTGRES_", "MLFLOW_", "MILLWRIGHT_", "RAY_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
-    return kept | {
-        "MILLWRIGHT_HOME": str(tmp_path_factory.mktemp("up")),
-        "MILLWRIGHT_HTTP_PORT": str(free_port()),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
+    home = tmp_path_factory.mktemp("up")
+    return environments.clean(home, MILLWRIGHT_HTTP_PORT=str(free_port()))
 
 
 @contextmanager

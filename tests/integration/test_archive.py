@@ -22,6 +22,7 @@ from storage.offsets import Topic
 from storage.partitions import DAY_US
 from storage.readings import ReadingStore, StoreBatch
 from storage.settings import StorageSettings
+from tests import environments
 from tests.ingest_support import PUMP, START_US, stored, until
 
 FAN = MachineClass(name="fan", sensors=(Sensor(name="rpm"),))
@@ -255,13 +256,8 @@ def test_the_command_shows_sets_applies_and_ends_it(
 
     assert not three_days.closed
     monkeypatch.chdir(tmp_path)
-    for name, value in {
-        "POSTGRES_HOST": database.host,
-        "POSTGRES_PORT": str(database.port),
-        "POSTGRES_USER": database.user,
-        "POSTGRES_DB": database.database,
-        "MILLWRIGHT_HOME": str(tmp_path / "home"),
-    }.items():
+    monkeypatch.setenv("MILLWRIGHT_HOME", str(tmp_path / "home"))
+    for name, value in environments.postgres(database).items():
         monkeypatch.setenv(name, value)
 
     def told(words: str, code: int = 0) -> str:

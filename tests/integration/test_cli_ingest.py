@@ -1,7 +1,6 @@
 """`millwright ingest` as a process: mapping files, what Kafka dropped, and an end in good order."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from ingestion.settings import KafkaSettings
 from storage import history, roster_store
 from storage.connect import session
 from storage.settings import StorageSettings
+from tests import environments
 from tests.ingest_support import PUMP, running, send, settings_of, stored, until
 
 _ROOT = Path(__file__).parents[2]
@@ -49,19 +49,13 @@ def settings(kafka: str, topic: str) -> KafkaSettings:
 @pytest.fixture
 def environment(kafka: str, database: StorageSettings, tmp_path: Path) -> dict[str, str]:
     """Return the environment of a platform whose own topic is another one."""
-    mine = ("KAFKA_", "POSTGRES_", "MLFLOW_", "MILLWRIGHT_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
-    return kept | {
-        "KAFKA_BOOTSTRAP_SERVERS": kafka,
-        "KAFKA_GROUP_ID": "cli",
-        "POSTGRES_HOST": database.host,
-        "POSTGRES_PORT": str(database.port),
-        "POSTGRES_USER": database.user,
-        "POSTGRES_DB": database.database,
-        "MILLWRIGHT_HOME": str(tmp_path / "home"),
-        "COMMIT_INTERVAL_MS": "200",
-        "PYTHONPATH": str(_ROOT),
-    }
+    return environments.clean(
+        tmp_path / "home",
+        KAFKA_BOOTSTRAP_SERVERS=kafka,
+        KAFKA_GROUP_ID="cli",
+        COMMIT_INTERVAL_MS="200",
+        **environments.postgres(database),
+    )
 
 
 def millwright(*words: str, environment: dict[str, str], cwd: Path) -> subprocess.Popen[str]:

@@ -12,6 +12,7 @@ from storage import quarantine, roster_store
 from storage.connect import session
 from storage.quarantine import Entry
 from storage.settings import StorageSettings
+from tests import environments
 from tests.ingest_support import PUMP, batch, stored
 
 type Told = Callable[..., str]
@@ -26,13 +27,8 @@ def told(
 ) -> Told:
     """Run `millwright quarantine …`; return what it printed. Four messages wait."""
     monkeypatch.chdir(tmp_path)
-    for name, value in {
-        "POSTGRES_HOST": database.host,
-        "POSTGRES_PORT": str(database.port),
-        "POSTGRES_USER": database.user,
-        "POSTGRES_DB": database.database,
-        "MILLWRIGHT_HOME": str(tmp_path / "home"),
-    }.items():
+    monkeypatch.setenv("MILLWRIGHT_HOME", str(tmp_path / "home"))
+    for name, value in environments.postgres(database).items():
         monkeypatch.setenv(name, value)
     made = batch(0, 0, 3)
     good = wire.encode("pump-1", made.instants_us, made.values, PUMP.sensor_names)

@@ -43,6 +43,18 @@ def test_any_split_into_calls_gives_the_same_numbers(
     pipeline: Pipeline, cuts: list[int], *, missing: bool
 ) -> None:
     """Row by row, in chunks or in bulk: stream, sweep, backtest and API agree."""
+    _assert_splits_agree(pipeline, cuts, missing=missing)
+
+
+@given(cuts=st.lists(st.integers(0, 400), max_size=12), missing=st.booleans())
+def test_any_split_gives_the_same_numbers_at_every_length_of_window(
+    level: Pipeline, cuts: list[int], *, missing: bool
+) -> None:
+    """The means over parts of the window are as incremental as the window's own."""
+    _assert_splits_agree(level, cuts, missing=missing)
+
+
+def _assert_splits_agree(pipeline: Pipeline, cuts: list[int], *, missing: bool) -> None:
     one = healthy(9, rows=400, regimes=True)
     values, instants = one.values.copy(), one.instants_us.copy()
     instants[250:] += 3_600_000_000  # a gap that empties the window
@@ -53,27 +65,6 @@ def test_any_split_into_calls_gives_the_same_numbers(
     state, bounds = pipeline.new_state(), [0, *sorted(cuts), 400]
 
     parts = [pipeline.score(state, instants[a:b], values[a:b]) for a, b in pairwise(bounds)]
-
-    for name in ("score", "contributions", "expected", "ready", "sensor_faults"):
-        split = np.concatenate([getattr(part, name) for part in parts])
-        np.testing.assert_allclose(split, getattr(bulk, name), rtol=1e-9, atol=1e-9)
-
-
-@given(cuts=st.lists(st.integers(0, 400), max_size=12), missing=st.booleans())
-def test_any_split_gives_the_same_numbers_at_every_length_of_window(
-    level: Pipeline, cuts: list[int], *, missing: bool
-) -> None:
-    """The means over parts of the window are as incremental as the window's own."""
-    one = healthy(9, rows=400, regimes=True)
-    values, instants = one.values.copy(), one.instants_us.copy()
-    instants[250:] += 3_600_000_000  # a gap that empties the window
-    if missing:
-        values[np.random.default_rng(1).random(values.shape) < 0.2] = np.nan
-        values[100:180, 1] = np.nan
-    bulk = level.score(level.new_state(), instants, values)
-    state, bounds = level.new_state(), [0, *sorted(cuts), 400]
-
-    parts = [level.score(state, instants[a:b], values[a:b]) for a, b in pairwise(bounds)]
 
     for name in ("score", "contributions", "expected", "ready", "sensor_faults"):
         split = np.concatenate([getattr(part, name) for part in parts])
