@@ -27,6 +27,22 @@ class Preview:
 
 
 def settings_for(kafka: KafkaSettings, mapping: Mapping, topic: str | None) -> KafkaSettings:
+    """Return what `reading` returns, once the topic is there.
+
+    Raises:
+        BadInputError: No topic is named, or it is the platform's own.
+        NotFoundError: There is none of that name; a foreign topic is never created.
+    """
+    found = reading(kafka, mapping, topic)
+    try:
+        find_topic(found)
+    except NotFoundError as error:
+        hint = "A topic of yours is never created here: check its name"
+        raise NotFoundError("Kafka topic", found.topic, hint) from error
+    return found
+
+
+def reading(kafka: KafkaSettings, mapping: Mapping, topic: str | None) -> KafkaSettings:
     """Return settings that read a foreign topic in a group of its own.
 
     A stream of single values is gathered for the mapping's wait before it is stored, so that the
@@ -39,7 +55,6 @@ def settings_for(kafka: KafkaSettings, mapping: Mapping, topic: str | None) -> K
 
     Raises:
         BadInputError: No topic is named, or it is the platform's own.
-        NotFoundError: There is none of that name; a foreign topic is never created.
     """
     name = topic or mapping.topic
     if name is None:
@@ -54,11 +69,6 @@ def settings_for(kafka: KafkaSettings, mapping: Mapping, topic: str | None) -> K
     if mapping.pivot is not None:
         wait_ms = max(1, round(mapping.pivot.wait_s * 1000))
         found = replace(found, batch_size=found.max_batch, commit_interval_ms=wait_ms)
-    try:
-        find_topic(found)
-    except NotFoundError as error:
-        hint = "A topic of yours is never created here: check its name"
-        raise NotFoundError("Kafka topic", name, hint) from error
     return found
 
 

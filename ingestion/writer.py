@@ -32,6 +32,7 @@ class Totals:
         quarantined: Messages that are no readings and are new in quarantine.
         batches: Transactions.
         faults: Times a service was away or a partition was taken over, and all began anew.
+        repeated: Transactions that the server took back, as in a deadlock; each was done again.
         held: Times that reading from Kafka was paused because the database did not keep up.
         positions: Partition → the next offset, as committed.
     """
@@ -42,6 +43,7 @@ class Totals:
     quarantined: int = 0
     batches: int = 0
     faults: int = 0
+    repeated: int = 0
     held: int = 0
     positions: dict[int, int] = field(default_factory=dict)
 
@@ -108,12 +110,16 @@ class Writer:
             PartitionLostError: Another consumer owns a partition.
             ServiceUnavailableError: The server went away.
         """
+        before = self._store.attempts
         try:
             written = self._store.write(self._batch(raw, found, steps, data))
         except BadInputError as error:
             self._write_apart(raw, steps, error, now_us)
         else:
             self._count(raw, found, steps, written)
+            repeated = self._store.attempts - before - 1
+            self._totals.repeated += repeated
+            self._observer.metrics.add(catalogue.TAKEN_BACK, repeated)
 
     def report(self, lag: int) -> None:
         """Refresh this worker's row of `pipeline_rates`."""

@@ -159,6 +159,11 @@ INFRASTRUCTURE_FAULTS = Metric(
     labels=("service",),
     help="Times a service (kafka, postgres, mlflow) was away and was tried again",
 )
+TAKEN_BACK = Metric(
+    name="millwright_transactions_taken_back",
+    kind=Kind.COUNTER,
+    help="Batches that PostgreSQL rolled back, as in a deadlock, and that were tried again",
+)
 SCORED = Metric(
     name="millwright_readings_scored",
     kind=Kind.COUNTER,
@@ -253,6 +258,7 @@ CATALOGUE: tuple[Metric, ...] = (
     BATCH_LATENCY,
     BATCH_SIZE,
     INFRASTRUCTURE_FAULTS,
+    TAKEN_BACK,
     SCORED,
     SCORE_DELAY,
     ANOMALIES,

@@ -103,9 +103,10 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             _panel(
                 "Faults of services, restarts of actors",
                 "ops",
-                (c.INFRASTRUCTURE_FAULTS, c.ACTOR_RESTARTS),
+                (c.INFRASTRUCTURE_FAULTS, c.TAKEN_BACK, c.ACTOR_RESTARTS),
                 **{
                     "{{service}} away": rate(c.INFRASTRUCTURE_FAULTS, "service"),
+                    "transactions repeated": rate(c.TAKEN_BACK),
                     "{{actor}} restarted": rate(c.ACTOR_RESTARTS, "actor"),
                 },
             ),

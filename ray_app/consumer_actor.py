@@ -1,5 +1,6 @@
 """The actor that brings readings from Kafka to Postgres."""
 
+from domain.mapping import Mapping
 from ingestion.consume import Ingestion
 from ingestion.settings import KafkaSettings
 from ray_app.metrics import process_metrics
@@ -16,10 +17,19 @@ class ConsumerActor:
         kafka: Where Kafka is, which topic and group.
         storage: Where Postgres is.
         worker: Name of this consumer, unique in the platform.
+        mapping: How to read a topic of another shape; None reads the platform's own.
     """
 
-    def __init__(self, kafka: KafkaSettings, storage: StorageSettings, worker: str) -> None:
-        self._ingestion = Ingestion(kafka, storage, worker=worker, metrics=process_metrics())
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        storage: StorageSettings,
+        worker: str,
+        mapping: Mapping | None = None,
+    ) -> None:
+        self._ingestion = Ingestion(
+            kafka, storage, worker=worker, metrics=process_metrics(), mapping=mapping
+        )
 
     def run(self) -> int:
         """Ingest until stopped; return how many readings were new.

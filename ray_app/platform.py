@@ -33,6 +33,7 @@ from ray_app.settings import Settings
 from storage.settings import StorageSettings
 
 if TYPE_CHECKING:
+    from domain.mapping import Mapping
     from ray_app.producer_plan import ProducerPlan
 
 _DASHBOARD_PORT, _HTTP_PORT = 8265, 8000
@@ -117,6 +118,24 @@ class Platform:
             elastic = Elastic(actors.standings, actors, bounds, process_metrics(), say=self.say)
             elastic.start()
             self._watchers.callback(elastic.stop)
+
+    def start_mapped(self, mapping: "Mapping") -> None:
+        """Set an actor to work that brings a topic of another shape to Postgres.
+
+        A topic that is not there is waited for: it is its owner's to make.
+
+        Raises:
+            BadInputError: The mapping names no topic, or the platform's own.
+        """
+        from ingestion.foreign import reading
+        from ray_app.consumer_actor import ConsumerActor
+
+        kafka = reading(self.kafka, mapping, None)
+        name = f"mapped-{kafka.topic}"
+        actor = cluster.as_actor(
+            ConsumerActor, kafka, self.storage, name, mapping, name=name, spread=True
+        )
+        self.crew.add(name, actor, kind="mapped")
 
     def start_producer(self, plan: "ProducerPlan", *, number: int = 0) -> Any:
         """Set an actor to work that simulates machines; return its handle."""

@@ -12,7 +12,6 @@ from domain.mapping.gather import NOBODY, clash
 from domain.wire import Rejection
 from storage import offsets, quarantine, rollups, scoring_queue
 from storage.connect import Connection, rows
-from storage.contention import again_if_taken_back
 from storage.history import instant, microseconds
 from storage.readings import ReadingStore, StoreBatch, Written
 from storage.settings import StorageSettings
@@ -78,7 +77,6 @@ class MergingStore(ReadingStore):
         super().__init__(connection)
         self._hold_s = hold_s
 
-    @again_if_taken_back
     def _store(self, batch: StoreBatch, data: bytes) -> Written:
         """Write in one transaction; `duplicates` are those that were filled or there already."""
         count = sum(len(one) for one in batch.readings)

@@ -94,10 +94,15 @@ class ReadingStore:
     `synchronous_commit` is off: a crash of the server may take back the last transactions, but
     never a row without its offset, so a consumer that seeks anew after it reconnects reads them
     again.
+
+    Attributes:
+        connection: Its own.
+        attempts: Transactions tried so far; one per batch, and one for each that was taken back.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.attempts = 0
         self._days: partitions.Days = set()
 
     @classmethod
@@ -130,12 +135,12 @@ class ReadingStore:
         self.ensure_days(batch.readings)
         with translated():
             try:
-                return self._store(batch, data)
+                return self._try(batch, data)
             except errors.CheckViolation:
                 # Retention dropped a partition that we had seen: make it again, then try once.
                 self._days.clear()
                 self.ensure_days(batch.readings)
-                return self._store(batch, data)
+                return self._try(batch, data)
 
     def ensure_days(self, batches: tuple[ReadingBatch, ...]) -> None:
         """Make the partitions that the batches need, in a transaction of its own."""
@@ -147,6 +152,10 @@ class ReadingStore:
         self._days |= needed
 
     @again_if_taken_back
+    def _try(self, batch: StoreBatch, data: bytes) -> Written:
+        self.attempts += 1
+        return self._store(batch, data)
+
     def _store(self, batch: StoreBatch, data: bytes) -> Written:
         try:
             return self._transact(batch, data, _direct)

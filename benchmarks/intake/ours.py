@@ -60,6 +60,24 @@ def ingest(site: Site, topic: Filled, *, how: str = "consume") -> float:
         return topic.readings / float(ingest_into(storage, topic, how=how)["seconds"])
 
 
+def busy_us(site: Site, topic: Filled) -> dict[str, float]:
+    """Bring a topic into a new database; return what a reading costs, microseconds.
+
+    Returns:
+        Processor time by process, `consumer`, `kafka` and `postgres`, and `wall`: two cores have
+        twice as much as that. The commit's services go on a little after the clock has stopped.
+    """
+    with site.fresh() as storage:
+        make_days(storage, topic.readings)
+        before = site.busy_s()
+        found = run("consume", task(topic.as_new_group(), storage, messages=topic.messages))
+        after = site.busy_s()
+        verify_count(storage, topic.readings)
+    each = {name: after[name] - before[name] for name in after}
+    each |= {"consumer": found["busy_s"], "wall": found["seconds"]}
+    return {name: seconds / topic.readings * 1e6 for name, seconds in each.items()}
+
+
 def ingest_into(
     storage: StorageSettings, topic: Filled, *, how: str = "consume", before: int = 0
 ) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 from benchmarks.intake import workload
 from ingestion.kafka import ensure_topic
 from ingestion.settings import KafkaSettings
@@ -105,6 +107,16 @@ class Site:
             raise ValueError(f"psql gave no time: {said!r}")
         return float(found[0]) / 1000
 
+    def busy_s(self) -> dict[str, float]:
+        """Return the processor seconds of Kafka and PostgreSQL so far, ended children included."""
+        found = {"kafka": 0.0, "postgres": 0.0}
+        for process in psutil.process_iter(["cmdline"]):
+            command = " ".join(process.info["cmdline"] or ())
+            for name, folder in (("kafka", "kafka"), ("postgres", "pg")):
+                if f"{self.folder}/{folder}" in command:
+                    found[name] += _busy_s(process)
+        return found
+
     def _make_template(self) -> None:
         self.server.ensure(USER, _TEMPLATE)
         storage = self.server.settings(USER, "", _TEMPLATE)
@@ -130,6 +142,19 @@ def verify_count(storage: StorageSettings, wanted: int) -> None:
         found = history.count(on)
     if found != wanted:
         raise ValueError(f"{found} readings are stored instead of {wanted}")
+
+
+def _busy_s(process: psutil.Process) -> float:
+    mine = process.cpu_times()
+    # A server counts a child that ended to itself, and one that runs not yet.
+    living = (one.cpu_times() for one in process.children(recursive=True))
+    return float(
+        mine.user
+        + mine.system
+        + mine.children_user
+        + mine.children_system
+        + sum(one.user + one.system for one in living)
+    )
 
 
 def _own_address() -> str:

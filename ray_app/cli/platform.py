@@ -37,8 +37,13 @@ def up(
     max_consumers: Annotated[
         int | None, typer.Option(min=0, help="Consumer actors while they are behind.")
     ] = None,
+    mapping: Annotated[
+        list[Path] | None,
+        typer.Option(help="Mapping file of a topic of yours to read as well; may be repeated."),
+    ] = None,
 ) -> None:
     """Start services, Ray, ingestion, scoring and the API; stop all of it on Ctrl-C."""
+    from domain.mapping import load
     from ray_app.platform import running
     from ray_app.settings import Settings
 
@@ -51,11 +56,15 @@ def up(
             "millwright_max_consumers": max_consumers,
         }
     )
+    # Before anything is started: a mistake in a file is told at once.
+    mappings = [load(path) for path in mapping or ()]
     with running(settings, say=progress) as platform:
         platform.serve()
         # Not before: their start takes CPU that the API needs to come up.
         env = settings.env
         platform.start_consumers(env.millwright_consumers, env.millwright_max_consumers)
+        for each in mappings:
+            platform.start_mapped(each)
         platform.start_scorer()
         platform.start_retrainer()
         line(f"console and API   {platform.api}")

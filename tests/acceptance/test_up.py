@@ -4,15 +4,19 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 import psutil
 import pytest
+from confluent_kafka import Producer
 
 from ray_app.embedded.ports import free_port, reserve
 from tests import environments
@@ -29,13 +33,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @contextmanager
-def _started(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def _started(environment: dict[str, str], *options: str) -> Iterator[subprocess.Popen[str]]:
     # A folder without a `.env` of the developer's.
     folder = environment["MILLWRIGHT_HOME"]
     with (
         (Path(folder) / "progress").open("w") as progress,
         subprocess.Popen(
-            [*_COMMAND, "up"],
+            [*_COMMAND, "up", *options],
             env=environment,
             cwd=folder,
             stdout=subprocess.PIPE,
@@ -102,6 +106,34 @@ def _metrics(services: dict[str, Any]) -> str:
     return "\n".join(texts)
 
 
+_OVENS = """
+topic = "plant.ovens"
+machine = "$.oven"
+machine_class = "oven"
+time = "$.at"
+[[sensors]]
+name = "heat"
+from = "$.degrees"
+"""
+
+
+def _send_oven(kafka: str) -> None:
+    producer = Producer({"bootstrap.servers": kafka, "allow.auto.create.topics": True})
+    instant = datetime.now(UTC).isoformat()
+    producer.produce("plant.ovens", json.dumps({"oven": "oven-1", "at": instant, "degrees": 240}))
+    assert producer.flush(30) == 0
+
+
+def _is_there(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.NOT_FOUND:
+            raise
+        return False
+
+
 @pytest.mark.timeout(900)
 def test_a_platform_lives_dies_and_lives_again(environment: dict[str, str]) -> None:
     """No process is left after kill -9 or SIGTERM, and the second life knows what the first did."""
@@ -129,9 +161,13 @@ def test_a_platform_lives_dies_and_lives_again(environment: dict[str, str]) -> N
         )
         assert _end(first, signal.SIGKILL) == []
 
-    with _started(environment) as second:
+    (home / "oven.toml").write_text(_OVENS)
+    with _started(environment, "--mapping", "oven.toml") as second:
         after = _await_ready(second, environment)
         assert after["kafka"] == services["kafka"]
+        _send_oven(after["kafka"])
+        oven = f"{after['api']}/api/v1/machines/oven-1"
+        _await("the reading of a topic of another shape", lambda: _is_there(oven), 60)
         assert "revision" in (home / "progress").read_text()
         states = {
             each["subject"]: each["state"]

@@ -3,10 +3,8 @@
 import logging
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from threading import Event
 from time import monotonic
 
 import psutil
@@ -15,7 +13,6 @@ from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
 
 from ingestion.consume import Ingestion
-from ingestion.kafka import KafkaSink
 from ingestion.settings import KafkaSettings
 from tests.faults.case import MACHINES, NIGHTLY, Case, times
 from tests.faults.consumer_process import Consumer, FailPoint
@@ -82,34 +79,24 @@ def test_the_same_group_deployed_twice_stores_once(case: Case, *, known: bool) -
 
 @pytest.mark.nightly
 def test_members_that_come_and_go_cost_less_than_half_of_the_rate(case: Case) -> None:
-    """Joins and leaves while a producer sends what it can: it stores half as fast at the least."""
-    joins = times(2, 10)
+    """Joins and leaves over a backlog, with nobody beside: half as fast at the least."""
+    joins, each = times(2, 10), times(150_000, 1_200_000)
     case.drop_key()
-    ended, sent = Event(), [0]
+    for first in range(0, each, 10_000):
+        case.publish(first, 10_000)
     quick = case.with_properties(heartbeat_interval_ms="200")
-    with case.consumer(kafka=quick) as stayer, ThreadPoolExecutor(1) as pool:
-        producing = pool.submit(_produce, case, ended, sent)
-        try:
-            steady = _rate(case, lambda: case.reach(case.passed() + times(50_000, 500_000)))
-            moved = _rate(case, lambda: _come_and_go(case, quick, joins))
-        finally:
-            ended.set()
-        producing.result()
-        case.reach(sent[0] * MACHINES)
+    with case.consumer(kafka=quick) as stayer:
+        steady = _rate(case, lambda: case.reach(case.passed() + each * MACHINES // 10))
+        moved = _rate(case, lambda: _come_and_go(case, quick, joins))
+        left = each * MACHINES - case.passed()
+        case.reach(each * MACHINES, 300)
         said = stayer.drain()
-    _LOG.info("%d moves: %.0f readings/s, steady %.0f", 2 * joins, moved, steady)
+    _LOG.info("%d moves: %.0f readings/s, steady %.0f, %d left", 2 * joins, moved, steady, left)
 
+    assert left > 0, "the backlog ended before the moves did: the rate says nothing"
     assert moved > 0.5 * steady
     assert (said.faults, said.duplicates) == (0, 0)
-    case.check(sent[0])
-
-
-def _produce(case: Case, ended: Event, sent: list[int]) -> None:
-    with KafkaSink.open(case.kafka) as sink:
-        while not ended.is_set():
-            case.send(sink, sent[0], 1000)
-            sink.flush()
-            sent[0] += 1000
+    case.check(each)
 
 
 def _rate(case: Case, work: Callable[[], None]) -> float:
