@@ -60,7 +60,7 @@ def ingest(site: Site, topic: Filled, *, how: str = "consume") -> float:
         return topic.readings / float(ingest_into(storage, topic, how=how)["seconds"])
 
 
-def busy_us(site: Site, topic: Filled) -> dict[str, float]:
+def busy_us(site: Site, topic: Filled, *, how: str = "consume") -> dict[str, float]:
     """Bring a topic into a new database; return what a reading costs, microseconds.
 
     Returns:
@@ -70,7 +70,7 @@ def busy_us(site: Site, topic: Filled) -> dict[str, float]:
     with site.fresh() as storage:
         make_days(storage, topic.readings)
         before = site.busy_s()
-        found = run("consume", task(topic.as_new_group(), storage, messages=topic.messages))
+        found = run(how, task(topic.as_new_group(), storage, messages=topic.messages))
         after = site.busy_s()
         verify_count(storage, topic.readings)
     each = {name: after[name] - before[name] for name in after}
