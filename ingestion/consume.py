@@ -26,7 +26,7 @@ from ingestion.writer import Observer, Totals, Writer
 from observability import catalogue
 from observability.catalogue import Metrics, NoMetrics
 from storage import contention, offsets, partitions
-from storage.connect import connect, session, translated
+from storage.connect import session, translated
 from storage.mapped_intake import intake_for
 from storage.merging import open_store
 from storage.settings import StorageSettings
@@ -127,7 +127,7 @@ class Ingestion:
         # A foreign topic is its owner's to make.
         topic = (ensure_topic if self._mapping is None else find_topic)(self._kafka)
         with ExitStack() as stack:
-            lookup = connect(self._storage, application="millwright intake")
+            lookup = contention.connect_impatient(self._storage, application=contention.INTAKE)
             stack.callback(lookup.close)
             with translated(), lookup:
                 partitions.ensure(lookup, partitions.ahead(self._now_us()))
@@ -183,7 +183,7 @@ class Ingestion:
         stages.tick(lag)
 
     def _positions(self, topic: offsets.Topic, start: Table[int, int]) -> dict[int, int]:
-        with session(self._storage, application="millwright positions") as on:
+        with session(self._storage, application=contention.POSITIONS) as on:
             contention.end_sleepers(on)
             found = offsets.positions(on, self._kafka.group_id, topic, start)
         self.totals.positions |= found

@@ -14,8 +14,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's cl
 from domain.readings import ReadingBatch
 from domain.wire import Rejection
 from storage import copy_format, offsets, partitions, quarantine, rollups
-from storage.connect import Connection, connect, translated
-from storage.contention import INGEST, WAIT_FOR_LOCK_S, again_if_taken_back
+from storage.connect import Connection, translated
+from storage.contention import INGEST, again_if_taken_back, connect_impatient
 from storage.settings import StorageSettings
 
 _DIRECT = "COPY readings (machine_key, instant, values) FROM STDIN BINARY"
@@ -113,11 +113,10 @@ class ReadingStore:
         Raises:
             ServiceUnavailableError: The server is away.
         """
-        connection = connect(settings, application=INGEST)
+        connection = connect_impatient(settings, application=INGEST)
         try:
             with translated(), connection, connection.cursor() as cursor:
                 cursor.execute("SET synchronous_commit = off")
-                cursor.execute("SET lock_timeout = %s", (f"{WAIT_FOR_LOCK_S}s",))
             yield cls(connection)
         finally:
             connection.close()

@@ -42,12 +42,12 @@ class FailPoint:
 
     Attributes:
         where: Amid the COPY of the readings, right before COMMIT, or right after it, before the
-            consumer has heard of it.
-        commit: In which of the transactions that move offsets; 1 is the first.
+            consumer has heard of it; or amid the transaction that registers machines.
+        commit: In which of the transactions that move offsets, or before it; 1 is the first.
         signal: SIGKILL, or SIGSTOP to be woken up later.
     """
 
-    where: Literal["copy", "before", "after"]
+    where: Literal["copy", "before", "after", "admit"]
     commit: int = 1
     signal: int = signal.SIGKILL
 
@@ -91,7 +91,13 @@ class _Doomed(connection):
 
 
 class _DoomedCursor(cursor):
-    """A cursor that fails amid a COPY of readings."""
+    """A cursor that fails amid a COPY of readings, or when machines were registered."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - the driver's name
+        """Execute."""
+        super().execute(query, vars)
+        if b"INSERT INTO machines " in (query if isinstance(query, bytes) else query.encode()):
+            _fail("admit")
 
     def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
         """Copy."""

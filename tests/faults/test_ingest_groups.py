@@ -25,16 +25,20 @@ def _is_frozen(consumer: Consumer) -> bool:
     return psutil.Process(consumer.process.pid).status() == psutil.STATUS_STOPPED
 
 
-@pytest.mark.parametrize("where", ["copy", "before", "after"] if NIGHTLY else ["copy"])
+@pytest.mark.parametrize(
+    "where", ["copy", "admit", "before", "after"] if NIGHTLY else ["copy", "admit"]
+)
 def test_a_frozen_consumer_holds_nobody_up_and_writes_nothing_stale(case: Case, where: str) -> None:
     """SIGSTOP for longer than the session timeout: the group goes on, the sleeper is refused.
 
-    What it has locked in the database, rows of the offsets or keys of the readings, is given up.
+    What it has locked in the database, rows of the offsets, keys of the readings or names of new
+    machines, is given up.
     """
     if where != "copy":
         case.drop_key()
     case.publish(0, 1000)
-    point = FailPoint(where=where, commit=2, signal=signal.SIGSTOP)  # type: ignore[arg-type] # given above
+    commit = 1 if where == "admit" else 2
+    point = FailPoint(where=where, commit=commit, signal=signal.SIGSTOP)  # type: ignore[arg-type] # given above
     with ExitStack() as stack:
         # Whole batches: what was sent of one is more than the server keeps back before it inserts.
         whole = replace(case.kafka, batch_size=2000, commit_interval_ms=1000)
