@@ -13,6 +13,8 @@ from ray_app.serve import openapi
 from ray_app.serve.asgi import App, Receive, Scope, Send, send_problem
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard
+from ray_app.serve.models import model_routes, sweep_routes
+from ray_app.serve.params import HOLDER
 from ray_app.serve.problems import (
     CONTENT_TYPE,
     FieldProblem,
@@ -23,7 +25,7 @@ from ray_app.serve.problems import (
 )
 from ray_app.serve.quarantine import quarantine_routes
 from ray_app.serve.readings import reading_routes
-from ray_app.serve.routes import HOLDER, fleet_routes, incident_routes
+from ray_app.serve.routes import fleet_routes, incident_routes
 
 _log = logging.getLogger(__name__)
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -36,6 +38,8 @@ def build(context: ServeContext) -> App:
         fleet_routes(context.pool),
         reading_routes(context.pool),
         incident_routes(context.pool),
+        model_routes(context.pool),
+        sweep_routes(context.pool),
         quarantine_routes(context.pool),
     ):
         app.include_router(router, prefix="/v1", responses=openapi.PROBLEMS)

@@ -10,8 +10,9 @@ import numpy as np
 from fastapi import APIRouter, Query
 
 from ray_app.serve import pages
+from ray_app.serve.params import Cursor, Limit, MachineId
 from ray_app.serve.problems import FieldProblem, RefusedError
-from ray_app.serve.routes import Cursor, Limit, no_machine, utc
+from ray_app.serve.routes import no_machine, utc
 from ray_app.serve.views import Page
 from storage import history, roster_store, trends
 from storage.connect import Connection
@@ -68,7 +69,7 @@ def reading_routes(pool: Pool) -> APIRouter:
 
     @router.get("/machines/{machine_id}/readings", tags=["fleet"])
     def list_readings(  # noqa: PLR0913 - the parameters of the address
-        machine_id: str,
+        machine_id: MachineId,
         *,
         from_: From = None,
         to: To = None,

@@ -22,6 +22,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One machine's window, or one reading of it in the short form, or many requests.
 
+    A registered machine without readings is judged by its newest stored one.
+
     Attributes:
         machine_id: A registered machine; its stored readings complete a short window.
         machine_class: The class of a machine that is not registered, instead of `machine_id`.
