@@ -148,7 +148,7 @@ def bearer(key: str, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def listening(site: Site) -> Iterator[str]:
+def listening(site: App) -> Iterator[str]:
     """Serve on a free port of loopback in a thread; yield the URL."""
     config = uvicorn.Config(site, port=0, lifespan="off", log_level="error", ws="none")
     server = uvicorn.Server(config)
