@@ -82,7 +82,7 @@ class _Guarded:
 
 
 def _describe(app: FastAPI) -> None:
-    description = openapi.describe(app)
+    app.state.description = description = openapi.describe(app)
 
     @app.get("/v1/openapi.json", include_in_schema=False)
     def schema() -> Response:
@@ -94,7 +94,7 @@ def _describe(app: FastAPI) -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    refusal = _as_ours(error)
+    refusal = _as_ours(error, request)
     problem = problem_of(refusal, request.scope["path"])
     return Response(
         encoded(problem),
@@ -104,7 +104,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     )
 
 
-def _as_ours(error: Exception) -> Exception:
+def _as_ours(error: Exception, request: Request) -> Exception:
     if isinstance(error, RequestValidationError):
         places = tuple(
             FieldProblem(detail=str(one["msg"]), pointer="/" + "/".join(map(str, one["loc"][1:])))
@@ -113,11 +113,17 @@ def _as_ours(error: Exception) -> Exception:
         first = places[0]
         return RefusedError(422, "Invalid request", f"{first.pointer}: {first.detail}", places)
     if isinstance(error, HTTPException):
-        titles = {404: "Not found", 405: "Method not allowed"}
+        # A body that is no text is as wrong as one that is no JSON.
+        status = 422 if error.status_code == 400 else error.status_code
+        titles = {404: "Not found", 405: "Method not allowed", 422: "Invalid request"}
+        headers = dict(error.headers or {})
+        if status == 405:
+            # Of all routes of the path; Starlette names the methods of the first alone.
+            headers["allow"] = openapi.methods_of(request.app.state.description, request.url.path)
         return RefusedError(
-            error.status_code,
-            titles.get(error.status_code, "Refused"),
+            status,
+            titles.get(status, "Refused"),
             f"{error.detail}. GET /api/v1/docs shows what there is",
-            headers=tuple((error.headers or {}).items()),
+            headers=tuple(headers.items()),
         )
     return error

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -90,6 +90,14 @@ class Judge:
     version: int
     source: Literal["verdict", "history"]
     champion_since: datetime | None
+
+
+_TAKEN: Final[dict[str, Any]] = {
+    "description": "It waits for its turn",
+    "headers": {
+        "Location": {"description": "Where it can be followed", "schema": {"type": "string"}}
+    },
+}
 
 
 def model_routes(pool: Pool) -> APIRouter:
@@ -193,7 +201,7 @@ def sweep_routes(pool: Pool) -> APIRouter:
         with pool.session() as on:
             return fleet.sweep(on, sweep_id)
 
-    @router.post("/sweeps", status_code=202)
+    @router.post("/sweeps", status_code=202, responses={202: _TAKEN})
     def start_sweep(
         asked: SweepAsked, request: Request, response: Response, idempotency_key: Key = None
     ) -> SweepTaken:

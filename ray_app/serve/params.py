@@ -1,10 +1,11 @@
 """Parameters that several routes take, and who asks."""
 
+import re
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path, Query, Request
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from domain.machines import NAME_PATTERN
 from ray_app.serve.problems import RefusedError
@@ -16,6 +17,7 @@ NAME = rf"^{NAME_PATTERN.pattern}$"
 TEXT = r"^[^\x00]*$"
 """Text of a person: Postgres keeps every character but NUL."""
 
+_DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 NUMBER_MOST = 2**63 - 1
 
 type Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many items")]
@@ -33,8 +35,18 @@ type OfMachine = Annotated[
     str | None, Query(alias="machine_id", pattern=NAME, description="Only of this machine")
 ]
 type ClassName = Annotated[str, Path(pattern=NAME, description="Name of a machine class")]
+
+
+def _is_written(told: object) -> object:
+    """Refuse numbers, which pydantic would take as seconds since 1970."""
+    if isinstance(told, str) and not _DATED.match(told):
+        raise ValueError("is no RFC 3339 time, such as 2026-01-31T12:00:00Z")
+    return told
+
+
+type Moment = Annotated[datetime, BeforeValidator(_is_written)]
 type At = Annotated[
-    datetime | None, Query(description="RFC 3339; UTC without a zone, now when left out")
+    Moment | None, Query(description="RFC 3339; UTC without a zone, now when left out")
 ]
 
 HOLDER = "millwright.holder"

@@ -119,7 +119,7 @@ def quarantine_routes(pool: Pool) -> APIRouter:
             items=items, next_cursor=pages.encode([items[-1].id]) if more else None
         )
 
-    @router.get("/quarantine/{message_id}")
+    @router.get("/quarantine/{message_id:int}")
     def get_quarantined(message_id: Number) -> QuarantinedMessage:
         """Show one message with its raw bytes and where they came from."""
         with pool.session() as on:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import NotFoundError
 from ray_app.serve import pages, views
-from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, MachineId, Number, OfMachine
+from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, MachineId, Moment, Number, OfMachine
 from storage import fleet, incidents
 from storage.incidents import Feedback, IncidentRow
 from storage.pool import Pool
@@ -105,7 +105,7 @@ def incident_routes(pool: Pool) -> APIRouter:
     @router.get("/anomalies")
     def list_anomalies(
         machine_id: OfMachine = None,
-        since: datetime | None = None,
+        since: Moment | None = None,
         limit: Limit = 100,
         cursor: Cursor = "",
     ) -> views.AnomalyPage:

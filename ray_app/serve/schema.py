@@ -141,10 +141,11 @@ class Predictions(msgspec.Struct, frozen=True, kw_only=True):
 
 def components() -> dict[str, Any]:
     """Return JSON schemas by name, for OpenAPI, made from the very types that decode and encode."""
+    from ray_app.serve.inference_schema import DESCRIBED
     from ray_app.serve.problems import Problem
 
     _, made = msgspec.json.schema_components(
-        [PredictRequest, Prediction, Predictions, Problem],
+        [PredictRequest, Prediction, Predictions, Problem, *DESCRIBED],
         ref_template="#/components/schemas/{name}",
     )
     return made
