@@ -14,11 +14,14 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
+_PROBLEM = "application/problem+json"
+_AGAIN_S = 2
+
 UNAVAILABLE = (
     "HTTP/1.1 {status}\r\n"
-    "Content-Type: application/problem+json\r\n"
+    f"Content-Type: {_PROBLEM}\r\n"
     "Cache-Control: no-store\r\n"
-    "Retry-After: 2\r\n"
+    f"Retry-After: {_AGAIN_S}\r\n"
     "Connection: close\r\n"
     "\r\n"
     '{{"type":"urn:millwright:problem:service-unavailable","title":"Service unavailable",'
@@ -29,7 +32,8 @@ _STATUSES = {502: "502 Bad Gateway", 503: "503 Service Unavailable", 504: "504 G
 
 _PREDICT = """\
     # Predict only reads, so nobody needs to be told that its caller left, the time limit is ours,
-    # and a request whose replica died in the middle of it may be asked again of another.
+    # and a request whose replica died in the middle of it may be asked again of another. The same
+    # holds for the Open Inference Protocol.
     http-request set-header x-request-disconnect-disabled ?1
     http-request set-header x-request-timeout-seconds 0
     retry-on conn-failure empty-response
@@ -41,7 +45,8 @@ def safe(written: str, folder: str) -> str:
 
     Ports of metrics and statistics on loopback; the admin socket for its owner alone; no log line
     per request; 502 to 504 as problems that say when to come again, where Ray makes all of them
-    a bare 500; predict without the watch over callers that leave.
+    a bare 500, and Serve's own refusals a line of text; predict without the watch over callers that
+    leave.
 
     Args:
         written: As Ray wrote it.
@@ -53,7 +58,26 @@ def safe(written: str, folder: str) -> str:
     text = re.sub(
         r"^(\s*errorfile (50[234])) .*$", rf"\1 {folder}/\2.http", text, flags=re.MULTILINE
     )
-    return re.sub(r"^(backend http-predictor)\n", rf"\1\n{_PREDICT}", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^(frontend http_frontend)\n", rf"\1\n{_problems(folder)}", text, flags=re.MULTILINE
+    )
+    return re.sub(
+        r"^(backend http-(?:predictor|inference))\n", rf"\1\n{_PREDICT}", text, flags=re.MULTILINE
+    )
+
+
+def _problems(folder: str) -> str:
+    """Return the rules that turn the bare text of Serve's own refusals into problems.
+
+    A replica or Serve itself refuses what waits too long or cannot be taken with a line of text;
+    what an application of ours refuses says itself what it is.
+    """
+    return "".join(
+        f"    http-response return status {code} content-type {_PROBLEM} "
+        f'file {folder}/{code}.json hdr Retry-After "{_AGAIN_S}" hdr Cache-Control no-store '
+        f"if {{ status {code} }} {{ res.hdr(content-type) -m beg text/plain }}\n"
+        for code in _STATUSES
+    )
 
 
 def errors(folder: Path) -> None:
@@ -62,6 +86,7 @@ def errors(folder: Path) -> None:
         told = UNAVAILABLE.format(status=status, code=code)
         # HAProxy opens files in binary; so are line ends kept.
         (folder / f"{code}.http").write_bytes(told.encode())
+        (folder / f"{code}.json").write_bytes(told.partition("\r\n\r\n")[2].encode())
 
 
 def main(arguments: list[str]) -> None:

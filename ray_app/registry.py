@@ -52,6 +52,13 @@ class PostgresRegistry:
             start_us = instant_us - _BACK_US
             return history.read_history(on, [machine], start_us, instant_us, last=rows)[0]
 
+    def newest(self, machine: str, rows: int) -> History:
+        """Return at most `rows` newest stored readings of a machine, none older than a day."""
+        with self._pool.session() as on:
+            last_us = history.latest_instants(on, [machine]).get(machine, 0)
+            start_us = last_us - _BACK_US
+            return history.read_history(on, [machine], start_us, last_us + 1, last=rows)[0]
+
     def holder_of(self, key: str) -> api_keys.Holder | None:
         """Return who holds a key."""
         with self._pool.session() as on:

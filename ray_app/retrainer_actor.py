@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
 import numpy as np
@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 20.0
 """A look counts the readings of the lookback; retraining is a matter of minutes and hours."""
+
+_ASKED_POLL_S = 1.0
+"""Who asks for a sweep waits no longer than this for its beginning; the question is one look-up."""
 
 _DRIFT_S = 900.0
 """Live readings that are compared with training: long enough to hold every regime."""
@@ -71,8 +74,12 @@ class RetrainerActor:
             ServiceUnavailableError: Postgres or Ray stayed away; call `run` again.
         """
         # The first look waits as well: who starts a platform sweeps by hand if he is in a hurry.
-        while not self._stop.wait(self._poll_s):
-            self.look()
+        next_look = time.monotonic() + self._poll_s
+        while not self._stop.wait(min(_ASKED_POLL_S, self._poll_s)):
+            self.answer()
+            if time.monotonic() >= next_look:
+                self.look()
+                next_look = time.monotonic() + self._poll_s
         return self._swept
 
     def stop(self) -> None:
@@ -82,6 +89,22 @@ class RetrainerActor:
     def verdicts(self) -> dict[str, Verdict]:
         """Return what the policy last said of each class."""
         return dict(self._verdicts)
+
+    def answer(self) -> None:
+        """Run the sweeps that were asked for over HTTP, the oldest first."""
+        with session(self._storage) as on:
+            wishes = sweeps.waiting(on)
+        for wish in wishes:
+            if self._stop.is_set():
+                return
+            own = self._tuning
+            tuning = replace(
+                own,
+                trials=own.trials if wish.trials is None else wish.trials,
+                seed=own.seed if wish.seed is None else wish.seed,
+                lookback_hours=wish.lookback_hours or own.lookback_hours,
+            )
+            self._sweep(wish.machine_class, f"{wish.actor} asked for it", tuning, wish.sweep)
 
     def look(self) -> None:
         """Judge every class once, and sweep those that are due."""
@@ -99,15 +122,18 @@ class RetrainerActor:
         if drifts:
             process_metrics().set(DRIFT, max(drifts))
 
-    def _sweep(self, name: str, cause: str) -> None:
+    def _sweep(
+        self, name: str, cause: str, tuning: TuningSettings | None = None, sweep: str | None = None
+    ) -> None:
         _log.info("%s is trained again: %s", name, cause)
         try:
             outcome = run_sweep(
                 self._storage,
-                self._tuning,
+                tuning or self._tuning,
                 name,
                 actor=f"retrainer ({cause})",
                 metrics=process_metrics(),
+                sweep=sweep,
             )
         except (BadInputError, ConflictError) as error:
             # History went, or another sweep began, between the look and now: look again later.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from domain.errors import NotFoundError
 from storage.connect import Connection, rows
 
 _FRESH_S = 15
@@ -104,13 +105,14 @@ class SweepRow:
     Attributes:
         id: Its name.
         machine_class: The class it trained for.
-        state: running, succeeded or failed.
+        state: queued, running, succeeded, failed or cancelled.
         trials: Trials finished so far.
         run_id: Parent run in MLflow.
         version: Version it registered.
         outcome: In words: promoted, refused and why, or the error.
-        started_at: UTC.
-        ended_at: UTC; None while it runs.
+        started_at: UTC; while it is queued, when it was asked for.
+        ended_at: UTC; None until then.
+        asked_by: Who asked for it over HTTP; None for others.
     """
 
     id: str
@@ -122,6 +124,7 @@ class SweepRow:
     outcome: str
     started_at: datetime
     ended_at: datetime | None
+    asked_by: str | None
 
 
 _MACHINES = """
@@ -198,11 +201,28 @@ LEFT JOIN champion c ON c.machine_class = m.machine_class AND c.version = m.vers
 
 
 def models(
-    on: Connection, *, champions_only: bool = False, limit: int = 200
+    on: Connection,
+    *,
+    champions_only: bool = False,
+    after: tuple[str, int] | None = None,
+    limit: int = 200,
 ) -> tuple[ModelRow, ...]:
-    """Return registered versions, by class and newest first."""
-    where = "WHERE c.version IS NOT NULL " if champions_only else ""
-    found = rows(on, f"{_MODELS}{where}ORDER BY m.machine_class, m.version DESC LIMIT %s", (limit,))
+    """Return registered versions, by class and newest first.
+
+    Args:
+        on: A session.
+        champions_only: Only those in use.
+        after: Class and version behind which to go on.
+        limit: At most this many.
+    """
+    name, version = after or (None, 0)
+    found = rows(
+        on,
+        _MODELS + "WHERE (NOT %(only)s OR c.version IS NOT NULL) AND (%(name)s::text IS NULL "
+        "OR (m.machine_class, -m.version) > (%(name)s, %(below)s)) "
+        "ORDER BY m.machine_class, m.version DESC LIMIT %(limit)s",
+        {"only": champions_only, "name": name, "below": -version, "limit": limit},
+    )
     return tuple(
         ModelRow(
             machine_class=row[0],
@@ -222,15 +242,42 @@ def models(
     )
 
 
-def sweeps(on: Connection, *, limit: int = 50) -> tuple[SweepRow, ...]:
-    """Return sweeps, newest first."""
+_SWEEPS = (
+    "SELECT id, machine_class, state, trials, run_id, version, outcome, started_at, ended_at, "
+    "asked_by FROM sweeps "
+)
+
+
+def sweeps(
+    on: Connection, *, before: tuple[datetime, str] | None = None, limit: int = 50
+) -> tuple[SweepRow, ...]:
+    """Return sweeps, newest first.
+
+    Args:
+        on: A session.
+        before: When a sweep began, and its id: only those behind it.
+        limit: At most this many.
+    """
+    at, sweep = before or (None, "")
     found = rows(
         on,
-        "SELECT id, machine_class, state, trials, run_id, version, outcome, started_at, ended_at"
-        " FROM sweeps ORDER BY started_at DESC, id LIMIT %s",
-        (limit,),
+        _SWEEPS + "WHERE %(at)s::timestamptz IS NULL OR (started_at, id) < (%(at)s, %(id)s) "
+        "ORDER BY started_at DESC, id DESC LIMIT %(limit)s",
+        {"at": at, "id": sweep, "limit": limit},
     )
     return tuple(_sweep(row) for row in found)
+
+
+def sweep(on: Connection, sweep_id: str) -> SweepRow:
+    """Return one sweep.
+
+    Raises:
+        NotFoundError: There is none of this id.
+    """
+    found = rows(on, _SWEEPS + "WHERE id = %s", (sweep_id,))
+    if not found:
+        raise NotFoundError("sweep", sweep_id, "GET /api/v1/sweeps lists them")
+    return _sweep(found[0])
 
 
 def rates(on: Connection) -> tuple[StageRate, ...]:
@@ -256,4 +303,5 @@ def rates(on: Connection) -> tuple[StageRate, ...]:
 
 def _sweep(row: Sequence[Any]) -> SweepRow:
     names = ("id", "machine_class", "state", "trials", "run_id", "version", "outcome")
-    return SweepRow(**dict(zip(names, row, strict=False)), started_at=row[7], ended_at=row[8])
+    known = dict(zip(names, row, strict=False))
+    return SweepRow(**known, started_at=row[7], ended_at=row[8], asked_by=row[9])

@@ -56,6 +56,7 @@ class ModelEvent:
         actor: Who did it.
         reason: Why, in one sentence.
         at: When.
+        id: Its number; later events have higher ones.
     """
 
     machine_class: str
@@ -64,6 +65,7 @@ class ModelEvent:
     actor: str
     reason: str
     at: datetime
+    id: int
 
 
 def add_version(on: Connection, model: StoredModel, *, actor: str, reason: str) -> None:
@@ -219,20 +221,26 @@ def champion_line(on: Connection, machine_class: str) -> list[int]:
 
 
 def history(
-    on: Connection, machine_class: str | None = None, *, limit: int = 1000
+    on: Connection,
+    machine_class: str | None = None,
+    *,
+    before: int | None = None,
+    limit: int = 1000,
 ) -> list[ModelEvent]:
     """Return what happened, newest first.
 
     Args:
         on: A session.
         machine_class: Of this class; of all by default.
+        before: Only events with a lower number.
         limit: At most this many.
     """
     found = rows(
         on,
-        "SELECT machine_class, version, event, actor, reason, at FROM model_events "
-        "WHERE %(name)s::text IS NULL OR machine_class = %(name)s ORDER BY id DESC LIMIT %(limit)s",
-        {"name": machine_class, "limit": limit},
+        f"SELECT {_EVENT} FROM model_events "  # noqa: S608 - constant
+        "WHERE (%(name)s::text IS NULL OR machine_class = %(name)s) "
+        "AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s",
+        {"name": machine_class, "limit": limit, "before": before},
     )
     return [_event(row) for row in found]
 
@@ -247,12 +255,34 @@ def champion_at(on: Connection, machine_class: str, at: datetime) -> ModelEvent 
     """
     found = rows(
         on,
-        "SELECT machine_class, version, event, actor, reason, at FROM model_events "
+        f"SELECT {_EVENT} FROM model_events "  # noqa: S608 - constant
         "WHERE machine_class = %s AND at <= %s AND event IN ('promoted', 'rolled_back') "
         "ORDER BY id DESC LIMIT 1",
         (machine_class, at),
     )
     return _event(found[0]) if found else None
+
+
+def recorded_version(on: Connection, machine: str, at: datetime) -> int | None:
+    """Return the version that a stored verdict names for a machine's reading of this instant.
+
+    None where none is kept: verdicts that were normal are, but for the newest, not stored.
+
+    Args:
+        on: A session.
+        machine: Name of the machine.
+        at: Instant of the reading, with a zone.
+    """
+    found = rows(
+        on,
+        "SELECT model_version FROM ("
+        "SELECT model_version, detected_at AS told, machine_key, instant FROM anomalies UNION ALL "
+        "SELECT model_version, updated_at, machine_key, instant FROM machine_states) AS verdicts "
+        "WHERE instant = %s AND machine_key = (SELECT key FROM machines WHERE name = %s) "
+        "ORDER BY told DESC LIMIT 1",
+        (at, machine),
+    )
+    return int(found[0][0]) if found else None
 
 
 def lineage(events: Iterable[tuple[str, int]]) -> list[int]:
@@ -272,6 +302,7 @@ def lineage(events: Iterable[tuple[str, int]]) -> list[int]:
     return line
 
 
+_EVENT = "machine_class, version, event, actor, reason, at, id"
 _COLUMNS = "machine_class, version, run_id, sha256, package, metrics, params, created_at"
 
 _LAST_EVENTS = """
@@ -303,9 +334,15 @@ def _model(row: tuple[Any, ...]) -> StoredModel:
 
 
 def _event(row: tuple[Any, ...]) -> ModelEvent:
-    name, version, event, actor, reason, at = row
+    name, version, event, actor, reason, at, number = row
     return ModelEvent(
-        machine_class=name, version=version, event=event, actor=actor, reason=reason, at=at
+        machine_class=name,
+        version=version,
+        event=event,
+        actor=actor,
+        reason=reason,
+        at=at,
+        id=number,
     )
 
 

@@ -251,13 +251,15 @@ sweeps = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("machine_class", Text, nullable=False),
-    Column("state", Text, nullable=False),  # running | succeeded | failed
+    Column("state", Text, nullable=False),  # queued | running | succeeded | failed | cancelled
     Column("trials", Integer, nullable=False, server_default="0"),
     Column("run_id", Text),
     Column("version", Integer),
     Column("outcome", Text, nullable=False, server_default=""),
-    _now("started_at"),
+    _now("started_at"),  # of one that waits: when it was asked for
     Column("ended_at", _Instant),
+    Column("asked_by", Text),  # null for one that nobody asked for over HTTP
+    Column("wishes", JSONB),  # {trials, seed, lookback_hours}, where they differ from the settings
 )
 
 pipeline_rates = Table(

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from domain.errors import ConflictError
+from psycopg2.extras import Json
+
+from domain.errors import ConflictError, NotFoundError
 from storage.connect import Connection, connect, rows, translated
 from storage.settings import StorageSettings
 
@@ -30,6 +32,27 @@ class Attempts:
     last_began: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A sweep that was asked for.
+
+    Attributes:
+        sweep: Its id.
+        machine_class: What to sweep.
+        actor: Who asked.
+        trials: Configurations to try; None for what the settings say, here and below.
+        seed: Of sampler and replays.
+        lookback_hours: Hours of history.
+    """
+
+    sweep: str
+    machine_class: str
+    actor: str
+    trials: int | None = None
+    seed: int | None = None
+    lookback_hours: float | None = None
+
+
 @contextmanager
 def alone(settings: StorageSettings, machine_class: str) -> Iterator[None]:
     """Hold a machine class for one sweep; the server lets go by itself when the holder dies.
@@ -51,18 +74,88 @@ def alone(settings: StorageSettings, machine_class: str) -> Iterator[None]:
 
 
 def begin(on: Connection, sweep: str, machine_class: str) -> None:
-    """Record that a sweep begins; one that died without a word is recorded as failed."""
+    """Record that a sweep begins; one that died without a word is recorded as failed.
+
+    Raises:
+        ConflictError: It was asked for, and cancelled before it began.
+    """
     rows(
         on,
         "UPDATE sweeps SET state = 'failed', outcome = 'its process ended before it did', "
         "ended_at = clock_timestamp() WHERE machine_class = %s AND state = 'running'",
         (machine_class,),
     )
-    rows(
+    begun = rows(
         on,
-        "INSERT INTO sweeps (id, machine_class, state) VALUES (%s, %s, 'running')",
+        "INSERT INTO sweeps (id, machine_class, state) VALUES (%s, %s, 'running') "
+        "ON CONFLICT (id) DO UPDATE SET state = 'running', started_at = clock_timestamp() "
+        "WHERE sweeps.state = 'queued' RETURNING id",
         (sweep, machine_class),
     )
+    if not begun:
+        raise ConflictError(f"sweep {sweep} does not wait any more: it was cancelled or is done")
+
+
+def ask(on: Connection, wish: Wish) -> None:
+    """Let a sweep wait until somebody takes it.
+
+    Raises:
+        NotFoundError: There is no such class.
+        ConflictError: A sweep of the class waits or is under way.
+    """
+    name = wish.machine_class
+    # The row's lock makes two requests at once come one after the other.
+    if not rows(on, "SELECT FROM machine_classes WHERE name = %s FOR UPDATE", (name,)):
+        raise NotFoundError("machine class", name, "GET /api/v1/machines shows those in use")
+    waits = rows(on, "SELECT id FROM sweeps WHERE machine_class = %s AND state = 'queued'", (name,))
+    if waits or attempts(on, name).running:
+        raise ConflictError(f"a sweep of {name} waits or is under way; GET /api/v1/sweeps shows it")
+    given = {
+        "trials": wish.trials,
+        "seed": wish.seed,
+        "lookback_hours": wish.lookback_hours,
+    }
+    rows(
+        on,
+        "INSERT INTO sweeps (id, machine_class, state, asked_by, wishes) "
+        "VALUES (%s, %s, 'queued', %s, %s)",
+        (wish.sweep, name, wish.actor, Json({k: v for k, v in given.items() if v is not None})),
+    )
+
+
+def waiting(on: Connection) -> list[Wish]:
+    """Return the sweeps that wait, the oldest first."""
+    found = rows(
+        on,
+        "SELECT id, machine_class, asked_by, wishes FROM sweeps WHERE state = 'queued' "
+        "ORDER BY started_at, id",
+    )
+    wishes: list[Wish] = []
+    for sweep, machine_class, actor, given in found:
+        known: dict[str, Any] = given or {}
+        wishes.append(Wish(sweep=sweep, machine_class=machine_class, actor=actor or "", **known))
+    return wishes
+
+
+def cancel(on: Connection, sweep: str, actor: str) -> None:
+    """Take back a sweep that waits.
+
+    Raises:
+        NotFoundError: There is no such sweep.
+        ConflictError: It does not wait: it is under way or done.
+    """
+    done = rows(
+        on,
+        "UPDATE sweeps SET state = 'cancelled', outcome = %s, ended_at = clock_timestamp() "
+        "WHERE id = %s AND state = 'queued' RETURNING id",
+        (f"cancelled by {actor}", sweep),
+    )
+    if done:
+        return
+    found = rows(on, "SELECT state FROM sweeps WHERE id = %s", (sweep,))
+    if not found:
+        raise NotFoundError("sweep", sweep, "GET /api/v1/sweeps lists them")
+    raise ConflictError(f"sweep {sweep} is {found[0][0]}; only one that is queued can be cancelled")
 
 
 def progress(on: Connection, sweep: str, trials: int, run_id: str | None) -> None:

@@ -88,6 +88,7 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
     say: Say | None = None,
     actor: str = "sweep",
     metrics: Metrics | None = None,
+    sweep: str | None = None,
 ) -> SweepOutcome:
     """Sweep one class on the cluster this process is connected to; promote what passes the gate.
 
@@ -98,16 +99,17 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
         say: Told a line per step and trial.
         actor: In whose name a model is promoted.
         metrics: Told of trials and duration.
+        sweep: Id of one that was asked for; a new one by default.
 
     Raises:
         BadInputError: There is too little healthy history, or a class must be named.
         NotFoundError: There is no such class.
-        ConflictError: Another sweep of the class is under way.
+        ConflictError: Another sweep of the class is under way, or this one was cancelled.
         ServiceUnavailableError: Postgres or Ray is away.
         PlatformError: No configuration could be judged.
     """
     name = machine_class or _only_class(storage)
-    sweep = uuid.uuid4().hex[:12]
+    sweep = sweep or uuid.uuid4().hex[:12]
     with sweeps.alone(storage, name):
         with session(storage) as on:
             data.machine_class(on, name)

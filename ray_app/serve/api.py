@@ -13,6 +13,8 @@ from ray_app.serve import openapi
 from ray_app.serve.asgi import App, Receive, Scope, Send, send_problem
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard
+from ray_app.serve.models import model_routes, sweep_routes
+from ray_app.serve.params import HOLDER
 from ray_app.serve.problems import (
     CONTENT_TYPE,
     FieldProblem,
@@ -23,7 +25,7 @@ from ray_app.serve.problems import (
 )
 from ray_app.serve.quarantine import quarantine_routes
 from ray_app.serve.readings import reading_routes
-from ray_app.serve.routes import HOLDER, fleet_routes, incident_routes
+from ray_app.serve.routes import fleet_routes, incident_routes
 
 _log = logging.getLogger(__name__)
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -36,6 +38,8 @@ def build(context: ServeContext) -> App:
         fleet_routes(context.pool),
         reading_routes(context.pool),
         incident_routes(context.pool),
+        model_routes(context.pool),
+        sweep_routes(context.pool),
         quarantine_routes(context.pool),
     ):
         app.include_router(router, prefix="/v1", responses=openapi.PROBLEMS)
@@ -78,7 +82,7 @@ class _Guarded:
 
 
 def _describe(app: FastAPI) -> None:
-    description = openapi.describe(app)
+    app.state.description = description = openapi.describe(app)
 
     @app.get("/v1/openapi.json", include_in_schema=False)
     def schema() -> Response:
@@ -90,7 +94,7 @@ def _describe(app: FastAPI) -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    refusal = _as_ours(error)
+    refusal = _as_ours(error, request)
     problem = problem_of(refusal, request.scope["path"])
     return Response(
         encoded(problem),
@@ -100,7 +104,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     )
 
 
-def _as_ours(error: Exception) -> Exception:
+def _as_ours(error: Exception, request: Request) -> Exception:
     if isinstance(error, RequestValidationError):
         places = tuple(
             FieldProblem(detail=str(one["msg"]), pointer="/" + "/".join(map(str, one["loc"][1:])))
@@ -109,11 +113,17 @@ def _as_ours(error: Exception) -> Exception:
         first = places[0]
         return RefusedError(422, "Invalid request", f"{first.pointer}: {first.detail}", places)
     if isinstance(error, HTTPException):
-        titles = {404: "Not found", 405: "Method not allowed"}
+        # A body that is no text is as wrong as one that is no JSON.
+        status = 422 if error.status_code == 400 else error.status_code
+        titles = {404: "Not found", 405: "Method not allowed", 422: "Invalid request"}
+        headers = dict(error.headers or {})
+        if status == 405:
+            # Of all routes of the path; Starlette names the methods of the first alone.
+            headers["allow"] = openapi.methods_of(request.app.state.description, request.url.path)
         return RefusedError(
-            error.status_code,
-            titles.get(error.status_code, "Refused"),
+            status,
+            titles.get(status, "Refused"),
             f"{error.detail}. GET /api/v1/docs shows what there is",
-            headers=tuple((error.headers or {}).items()),
+            headers=tuple(headers.items()),
         )
     return error

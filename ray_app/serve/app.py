@@ -1,4 +1,4 @@
-"""The Serve applications that `serve_config.yaml` names: `predictor`, `api` and `console`.
+"""The Serve applications of `serve_config.yaml`: `predictor`, `inference`, `api`, `console`.
 
 A builder only says what to deploy; settings are read, and clients opened, inside each replica.
 `args` of an application in the configuration file are fields of `ray_app.settings.Environment`.
@@ -30,6 +30,26 @@ class Predictor:
         context = ServeContext.make(self._flags, "predictor")
         scorer = Scorer(context.champions, context.registry)
         return PredictApp(scorer, context.champions, context.guard, process_metrics())
+
+
+@serve.deployment(name="inference")
+@serve.ingress()
+class Inference:
+    """The Open Inference Protocol; apart, so that who speaks it takes nobody's place."""
+
+    def __init__(self, flags: dict[str, Any]) -> None:
+        self._flags = flags
+
+    def __serve_build_asgi_app__(self) -> App:
+        """Return the application, inside the replica."""
+        from ray_app.metrics import process_metrics
+        from ray_app.serve.context import ServeContext
+        from ray_app.serve.inference import InferenceApp
+        from ray_app.serve.scorer import Scorer
+
+        context = ServeContext.make(self._flags, "predictor")
+        scorer = Scorer(context.champions, context.registry)
+        return InferenceApp(scorer, context.champions, context.guard, process_metrics())
 
 
 @serve.deployment(name="api")
@@ -67,6 +87,11 @@ class Console:
 def predictor(args: dict[str, Any]) -> Application:
     """Build the application `predictor`."""
     return _bound(Predictor, args)
+
+
+def inference(args: dict[str, Any]) -> Application:
+    """Build the application `inference`."""
+    return _bound(Inference, args)
 
 
 def api(args: dict[str, Any]) -> Application:

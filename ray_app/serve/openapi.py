@@ -7,7 +7,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ray_app.serve import schema
+from ray_app.serve import openapi_inference, schema
+from ray_app.serve.predictor import ARROW
 
 _PREFIX = "/api"
 _ABOUT = (
@@ -30,6 +31,9 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 }
 """Answers every route may give beside its own."""
 
+_READING_POSTS: Final = ("/predict", "/infer")
+"""These only read, though they take a body."""
+
 _WRITE_PROBLEMS: Final = {
     "403": _problem("The role of this key may not do that"),
     "409": _problem("The present state does not allow it"),
@@ -48,6 +52,7 @@ _READING = {
 _EXAMPLES = {
     "one reading": {"machine_id": "pump-1", **_READING},
     "a window": {"machine_id": "pump-1", "readings": [_READING]},
+    "its newest stored window": {"machine_id": "pump-1"},
     "a machine that is not registered": {"machine_class": "pump", "readings": [_READING]},
     "many": {"requests": [{"machine_id": "pump-1", **_READING}]},
 }
@@ -58,6 +63,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     made = get_openapi(title="Millwright", version="1", description=_ABOUT, routes=app.routes)
     made["paths"] = {f"{_PREFIX}{path}": item for path, item in made["paths"].items()}
     made["paths"][f"{_PREFIX}/v1/predict"] = {"post": _predict()}
+    made["paths"] |= openapi_inference.paths()
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
@@ -65,11 +71,55 @@ def describe(app: FastAPI) -> dict[str, Any]:
     schemas |= {name: told for name, told in schema.components().items() if name not in schemas}
     made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     made["security"] = [{}, {"key": []}]
+    _link(made["paths"])
     for path, item in made["paths"].items():
-        if "post" in item and not path.endswith("/predict"):
+        if "post" in item and not path.endswith(_READING_POSTS):
             item["post"]["security"] = [{"key": []}]
             item["post"]["responses"] |= _WRITE_PROBLEMS
     return made
+
+
+_HISTORY: Final = "/models/{machine_class}/history"
+_LINKS: Final = (
+    ("get", "/machines", "items/0/id", "machine_id", "/machines/{machine_id}"),
+    ("get", "/machines", "items/0/id", "machine_id", "/machines/{machine_id}/readings"),
+    ("get", "/machines", "items/0/id", "machine_id", "/machines/{machine_id}/model"),
+    ("get", "/incidents", "items/0/id", "incident_id", "/incidents/{incident_id}"),
+    ("get", "/quarantine", "items/0/id", "message_id", "/quarantine/{message_id}"),
+    ("get", "/models", "items/0/machine_class", "machine_class", _HISTORY),
+    ("post", "/models/{machine_class}/promote", "machine_class", "machine_class", _HISTORY),
+    ("post", "/sweeps", "id", "sweep_id", "/sweeps/{sweep_id}"),
+)
+"""Which answer names what another operation asks for."""
+
+
+def _link(paths: dict[str, Any]) -> None:
+    """Write down which answers lead where: method, path, pointer, parameter, target."""
+    for method, path, pointer, parameter, target in _LINKS:
+        responses = paths[f"{_PREFIX}/v1{path}"][method]["responses"]
+        found = paths[f"{_PREFIX}/v1{target}"]["get"]["operationId"]
+        answer = responses["202"] if "202" in responses else responses["200"]
+        answer.setdefault("links", {})[found] = {
+            "operationId": found,
+            "parameters": {parameter: f"$response.body#/{pointer}"},
+        }
+
+
+def methods_of(description: dict[str, Any], path: str) -> str:
+    """Return the methods of a path, as `Allow` wants them."""
+    parts = path.strip("/").split("/")
+    items: dict[str, dict[str, Any]] = description["paths"]
+    none: dict[str, Any] = {}
+    found = items.get(path) or next(
+        (item for told, item in items.items() if _fits(told.strip("/").split("/"), parts)), none
+    )
+    return ", ".join(sorted(method.upper() for method in found))
+
+
+def _fits(told: list[str], parts: list[str]) -> bool:
+    return len(told) == len(parts) and all(
+        one == part or one.startswith("{") for one, part in zip(told, parts, strict=True)
+    )
 
 
 def as_json(description: dict[str, Any]) -> bytes:
@@ -95,7 +145,9 @@ def _predict() -> dict[str, Any]:
         "summary": "Predict",
         "description": (
             "Score one reading, a window or many. A short window of a registered machine is "
-            "completed by its stored readings, unless `context` is `none`."
+            "completed by its stored readings, unless `context` is `none`. As Arrow a table holds "
+            "rows of many machines: `machine_id`, `timestamp`, and a column per sensor or one list "
+            "column `values`; who accepts Arrow gets a verdict per row."
         ),
         "requestBody": {
             "required": True,
@@ -103,17 +155,21 @@ def _predict() -> dict[str, Any]:
                 "application/json": {
                     "schema": _ref("PredictRequest"),
                     "examples": {name: {"value": value} for name, value in _EXAMPLES.items()},
-                }
+                },
+                ARROW: {"schema": {"type": "string", "format": "binary"}},
             },
         },
         "responses": {
             "200": {
                 "description": "Scored: one answer, or `results` for `requests`",
-                "content": {"application/json": {"schema": answers}},
+                "content": {
+                    "application/json": {"schema": answers},
+                    ARROW: {"schema": {"type": "string", "format": "binary"}},
+                },
             },
             "405": _problem("Only POST is allowed"),
             "413": _problem("The body is larger than 5 MB"),
-            "415": _problem("The body is not declared as JSON"),
+            "415": _problem("The body is declared as neither JSON nor Arrow"),
             **{str(status): told for status, told in PROBLEMS.items()},
         },
     }

@@ -14,6 +14,7 @@ from ray_app.serve.asgi import (
     header,
     lifespan,
     read_body,
+    send_bytes,
     send_json,
     send_problem,
 )
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 BODY_LIMIT_BYTES = 5_000_000
 """Some 10,000 readings of 20 sensors; who has more sends several requests."""
+
+
+ARROW = "application/vnd.apache.arrow.stream"
 
 
 class PredictApp:
@@ -59,8 +63,11 @@ class PredictApp:
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> int:
         try:
             await self._guard.admit(scope, writes=False)
-            _check(scope)
-            request = decode(await read_body(scope, receive, BODY_LIMIT_BYTES))
+            content_type = _check(scope)
+            body = await read_body(scope, receive, BODY_LIMIT_BYTES)
+            if content_type == ARROW:
+                return await self._arrow(scope, body, send)
+            request = decode(body)
             if self._scorer.is_quick(request):
                 answer = self._scorer.answer(request)
             else:
@@ -75,8 +82,19 @@ class PredictApp:
         await send_json(send, 200, answer)
         return 200
 
+    async def _arrow(self, scope: Scope, body: bytes, send: Send) -> int:
+        # Only who is asked in Arrow pays for its import.
+        from ray_app.serve import arrow
 
-def _check(scope: Scope) -> None:
+        if ARROW in header(scope, b"accept"):
+            raw = await asyncio.to_thread(arrow.scored, self._scorer, body)
+            await send_bytes(send, raw, ARROW)
+        else:
+            await send_json(send, 200, await asyncio.to_thread(arrow.predicted, self._scorer, body))
+        return 200
+
+
+def _check(scope: Scope) -> str:
     below = str(scope["path"]).removeprefix(str(scope.get("root_path", ""))).strip("/")
     if below:
         raise RefusedError(404, "Not found", f"there is nothing at {scope['path']}")
@@ -88,7 +106,10 @@ def _check(scope: Scope) -> None:
             headers=(("allow", "POST"),),
         )
     content_type = header(scope, b"content-type").partition(";")[0].strip().lower()
-    if content_type not in {"application/json", ""}:
+    if content_type not in {"application/json", ARROW, ""}:
         raise RefusedError(
-            415, "Unsupported media type", f"{content_type} is not understood; application/json is"
+            415,
+            "Unsupported media type",
+            f"{content_type} is not understood; application/json and {ARROW} are",
         )
+    return content_type

@@ -10,8 +10,9 @@ import numpy as np
 from fastapi import APIRouter, Query
 
 from ray_app.serve import pages
+from ray_app.serve.params import Cursor, Limit, MachineId, Moment
 from ray_app.serve.problems import FieldProblem, RefusedError
-from ray_app.serve.routes import Cursor, Limit, no_machine, utc
+from ray_app.serve.routes import no_machine, utc
 from ray_app.serve.views import Page
 from storage import history, roster_store, trends
 from storage.connect import Connection
@@ -21,11 +22,9 @@ from storage.pool import Pool
 MOST_POINTS = 10_000
 
 type From = Annotated[
-    datetime | None, Query(alias="from", description="First instant, RFC 3339; UTC without a zone")
+    Moment | None, Query(alias="from", description="First instant, RFC 3339; UTC without a zone")
 ]
-type To = Annotated[
-    datetime | None, Query(alias="to", description="First instant after the period")
-]
+type To = Annotated[Moment | None, Query(alias="to", description="First instant after the period")]
 type Points = Annotated[
     int | None,
     Query(
@@ -68,7 +67,7 @@ def reading_routes(pool: Pool) -> APIRouter:
 
     @router.get("/machines/{machine_id}/readings", tags=["fleet"])
     def list_readings(  # noqa: PLR0913 - the parameters of the address
-        machine_id: str,
+        machine_id: MachineId,
         *,
         from_: From = None,
         to: To = None,

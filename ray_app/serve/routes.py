@@ -1,23 +1,16 @@
 """The resources of `/api/v1`."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import NotFoundError
 from ray_app.serve import pages, views
+from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, MachineId, Moment, Number, OfMachine
 from storage import fleet, incidents
 from storage.incidents import Feedback, IncidentRow
 from storage.pool import Pool
-
-type Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many items")]
-type Cursor = Annotated[str, Query(max_length=1000, description="`next_cursor` of the page before")]
-type Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
-
-HOLDER = "millwright.holder"
-"""Where the middleware leaves the holder of the key that was presented."""
 
 
 class Note(BaseModel):
@@ -25,7 +18,7 @@ class Note(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    note: str = Field("", max_length=4000)
+    note: str = Field("", max_length=4000, pattern=TEXT)
 
 
 class FeedbackGiven(Note):
@@ -35,7 +28,7 @@ class FeedbackGiven(Note):
 
 
 def fleet_routes(pool: Pool) -> APIRouter:
-    """Return machines, models and sweeps."""
+    """Return machines."""
     router = APIRouter()
 
     @router.get("/machines", tags=["fleet"])
@@ -51,26 +44,13 @@ def fleet_routes(pool: Pool) -> APIRouter:
         )
 
     @router.get("/machines/{machine_id}", tags=["fleet"])
-    def get_machine(machine_id: str) -> views.MachineView:
+    def get_machine(machine_id: MachineId) -> views.MachineView:
         """Show one machine."""
         with pool.session() as on:
             found = fleet.machines(on, name=machine_id, limit=1)
         if not found:
             raise no_machine(machine_id)
         return views.machine_view(found[0])
-
-    @router.get("/models", tags=["models"])
-    def list_models(*, champions: bool = False) -> views.ModelPage:
-        """List model versions with their label-free figures; `champion` marks those in use."""
-        with pool.session() as on:
-            found = fleet.models(on, champions_only=champions)
-        return views.ModelPage(items=found, next_cursor=None)
-
-    @router.get("/sweeps", tags=["models"])
-    def list_sweeps(limit: Limit = 50) -> views.SweepPage:
-        """List sweeps, newest first."""
-        with pool.session() as on:
-            return views.SweepPage(items=fleet.sweeps(on, limit=limit), next_cursor=None)
 
     return router
 
@@ -81,7 +61,7 @@ def incident_routes(pool: Pool) -> APIRouter:
 
     @router.get("/incidents")
     def list_incidents(
-        machine_id: str | None = None,
+        machine_id: OfMachine = None,
         *,
         live: bool | None = None,
         limit: Limit = 100,
@@ -124,8 +104,8 @@ def incident_routes(pool: Pool) -> APIRouter:
 
     @router.get("/anomalies")
     def list_anomalies(
-        machine_id: str | None = None,
-        since: datetime | None = None,
+        machine_id: OfMachine = None,
+        since: Moment | None = None,
         limit: Limit = 100,
         cursor: Cursor = "",
     ) -> views.AnomalyPage:

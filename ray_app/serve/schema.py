@@ -22,6 +22,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One machine's window, or one reading of it in the short form, or many requests.
 
+    A registered machine without readings is judged by its newest stored one.
+
     Attributes:
         machine_id: A registered machine; its stored readings complete a short window.
         machine_class: The class of a machine that is not registered, instead of `machine_id`.
@@ -139,10 +141,11 @@ class Predictions(msgspec.Struct, frozen=True, kw_only=True):
 
 def components() -> dict[str, Any]:
     """Return JSON schemas by name, for OpenAPI, made from the very types that decode and encode."""
+    from ray_app.serve.inference_schema import DESCRIBED
     from ray_app.serve.problems import Problem
 
     _, made = msgspec.json.schema_components(
-        [PredictRequest, Prediction, Predictions, Problem],
+        [PredictRequest, Prediction, Predictions, Problem, *DESCRIBED],
         ref_template="#/components/schemas/{name}",
     )
     return made

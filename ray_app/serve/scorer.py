@@ -7,7 +7,7 @@ from domain.readings import History
 from ray_app.champions import Champion, Champions, await_refresh
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest
-from ray_app.serve.verdict import predict
+from ray_app.serve.verdict import predict, widened
 
 INLINE_ROWS = 256
 """A request of no more rows is scored at once; a larger one would keep others waiting."""
@@ -19,6 +19,9 @@ class Past(Protocol):
     def before(self, machine: str, instant_us: int, rows: int) -> History:
         """Return at most `rows` newest readings of a machine before an instant."""
 
+    def newest(self, machine: str, rows: int) -> History:
+        """Return at most `rows` newest readings of a machine."""
+
 
 class Scorer:
     """Scores requests with the champions in use.
@@ -29,7 +32,7 @@ class Scorer:
     """
 
     def __init__(self, champions: Champions, past: Past) -> None:
-        self._champions, self._past = champions, past
+        self._champions, self._stored = champions, past
 
     def is_quick(self, request: PredictRequest) -> bool:
         """Say whether the answer needs neither Postgres nor long: it may be made in the loop."""
@@ -53,41 +56,70 @@ class Scorer:
         return results[0] if request.requests is None else Predictions(results=results)
 
     def _one(self, window: windows.Asked) -> Prediction:
-        champion = self._champion(window)
-        machine_class = champion.pipeline.machine_class
-        instants, values = windows.columns(window, machine_class)
-        context, note = self._context(window, champion, int(instants[0]), len(instants))
+        if window.machine_id is None:
+            champion = self._of_class(window.machine_class or "")
+        else:
+            champion = self.champion_of(window.machine_id)
+        if window.machine_id is not None and not window.readings:
+            newest, past = self.newest(champion, window.machine_id)
+            return predict(champion, newest, context=past)
+        instants, values = windows.columns(window, champion.pipeline.machine_class)
         given = History(machine=window.machine_id or "", instants_us=instants, values=values)
+        context, note = self.past(champion, given) if window.use_stored else (None, "")
         return predict(champion, given, context=context, note=note)
 
-    def _champion(self, window: windows.Asked) -> Champion:
-        if window.machine_id is not None:
-            name = window.machine_id
-            known = await_refresh(self._champions, lambda one: name in one.roster.machines)
-            machine = known.roster.machines.get(name)
-            if machine is None:
-                raise NotFoundError(
-                    "machine",
-                    name[:128],
-                    "GET /api/v1/machines lists them; for one that is not registered give "
-                    "`machine_class` instead of `machine_id`",
-                )
-            return known.champion(machine.machine_class)
-        wanted = window.machine_class or ""
+    def champion_of(self, name: str) -> Champion:
+        """Return what scores a registered machine.
+
+        Raises:
+            NotFoundError: It is not registered.
+            NoChampionError: Its class has no champion yet.
+        """
+        known = await_refresh(self._champions, lambda one: name in one.roster.machines)
+        machine = known.roster.machines.get(name)
+        if machine is None:
+            raise NotFoundError(
+                "machine",
+                name[:128],
+                "GET /api/v1/machines lists them; for one that is not registered give "
+                "`machine_class` instead of `machine_id`",
+            )
+        return known.champion(machine.machine_class)
+
+    def newest(self, champion: Champion, machine: str) -> tuple[History, History]:
+        """Return a machine's newest stored reading, and those before it that fill the window.
+
+        Raises:
+            NotFoundError: It never sent one.
+        """
+        found = self._stored.newest(machine, champion.pipeline.warmup_rows + 1)
+        if not len(found):
+            raise NotFoundError("stored reading of", machine, "Give `readings` with the request")
+        width = len(champion.pipeline.machine_class.sensors)
+        parts = [
+            History(
+                machine=machine,
+                instants_us=found.instants_us[rows],
+                values=widened(found.values[rows], width),
+            )
+            for rows in (slice(-1, None), slice(None, -1))
+        ]
+        return parts[0], parts[1]
+
+    def past(self, champion: Champion, given: History) -> tuple[History | None, str]:
+        """Return the stored readings that complete a window, and why there are none, in words."""
+        # One more than fills the window: the first reading has nothing to be compared with.
+        lacking = champion.pipeline.warmup_rows + 1 - len(given)
+        if not given.machine or lacking <= 0:
+            return None, ""
+        try:
+            return self._stored.before(given.machine, int(given.instants_us[0]), lacking), ""
+        except PlatformError as error:
+            return None, f"the machine's stored readings could not be read: {error}"
+
+    def _of_class(self, wanted: str) -> Champion:
         known = await_refresh(self._champions, lambda one: wanted in one.champions)
         if wanted not in known.roster.classes and wanted not in known.champions:
             names = ", ".join(sorted(known.roster.classes)) or "none yet"
             raise NotFoundError("machine class", wanted[:128], f"Registered are: {names}")
         return known.champion(wanted)
-
-    def _context(
-        self, window: windows.Asked, champion: Champion, first_us: int, given: int
-    ) -> tuple[History | None, str]:
-        # One more than fills the window: the first reading has nothing to be compared with.
-        lacking = champion.pipeline.warmup_rows + 1 - given
-        if window.machine_id is None or not window.use_stored or lacking <= 0:
-            return None, ""
-        try:
-            return self._past.before(window.machine_id, first_us, lacking), ""
-        except PlatformError as error:
-            return None, f"the machine's stored readings could not be read: {error}"

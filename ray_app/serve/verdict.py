@@ -63,6 +63,23 @@ def predict(
     )
 
 
+def scored(champion: Champion, window: History, context: History | None) -> tuple[Scores, int]:
+    """Return the scores of context and window, and how many rows are the context's.
+
+    Args:
+        champion: What scores it.
+        window: As for `predict`.
+        context: As for `predict`.
+    """
+    instants, values = window.instants_us, window.values
+    before = 0 if context is None else len(context)
+    if context is not None and before:
+        instants = np.concatenate([context.instants_us, instants])
+        values = np.concatenate([widened(context.values, values.shape[1]), values])
+    pipeline = champion.pipeline
+    return pipeline.score(pipeline.new_state(window.machine or None), instants, values), before
+
+
 def contributions(
     pipeline: Pipeline, scores: Scores, row: int, observed: npt.NDArray[np.float64], top: int = 1000
 ) -> tuple[Contribution, ...]:

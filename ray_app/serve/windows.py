@@ -28,7 +28,7 @@ class Asked:
         pointer: Where it stands in the body.
         machine_id: A registered machine, or None.
         machine_class: The class of one that is not, or None.
-        readings: Oldest first; at least one.
+        readings: Oldest first; none where the newest stored one is asked about.
         readings_pointer: Where they stand in the body.
         use_stored: Whether the machine's stored readings may complete the window.
     """
@@ -127,11 +127,17 @@ def _one(request: PredictRequest, pointer: str) -> Asked:
             )
         )
     short = request.timestamp is not None or request.values is not None
-    if short == (request.readings is not None):
-        text = "give either `readings`, or `timestamp` and `values` of one reading"
+    stored = not short and request.readings is None
+    if (short and request.readings is not None) or (
+        stored and (request.machine_id is None or request.context == "none")
+    ):
+        text = (
+            "give either `readings`, or `timestamp` and `values` of one reading; `machine_id` "
+            "alone asks about its newest stored reading"
+        )
         raise invalid(FieldProblem(detail=text, pointer=pointer))
     readings = (_short(request, pointer),) if short else tuple(request.readings or ())
-    if not readings:
+    if not readings and not stored:
         raise invalid(
             FieldProblem(detail="give at least one reading", pointer=f"{pointer}/readings")
         )

@@ -293,6 +293,7 @@ def test_past_the_bounds_callers_are_told_when_to_come_again(site: str) -> None:
     assert len(answers) == 700
     assert {status for status, _ in answers} == {200, 503}
     assert all(int(head["retry-after"]) >= 1 for head in refused)
+    assert {head["content-type"] for head in refused} == {"application/problem+json"}
 
 
 async def _ask_at_once(site: httpx.URL, callers: int) -> list[tuple[int, Message]]:
@@ -365,6 +366,9 @@ def test_routes_reach_the_application_they_belong_to(site: str) -> None:
     assert httpx.get(f"{site}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{site}/readyz").json()["status"] == "ready"
     assert httpx.get(f"{site}/api/v1/machines").json()["items"][0]["id"] == "pump-1"
+    assert httpx.get(f"{site}/v2/health/live").json() == {"live": True}
+    assert httpx.get(f"{site}/v2/models/pump/ready").json()["name"] == "pump"
+    assert httpx.get(f"{site}/v2/models/nothing").json().keys() == {"error"}
     paths = httpx.get(f"{site}/api/v1/openapi.json").json()["paths"]
     assert {"/api/v1/predict", "/api/v1/machines"} <= paths.keys()
     missing = httpx.get(f"{site}/api/v1/nothing")

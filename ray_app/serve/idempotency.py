@@ -1,0 +1,67 @@
+"""`Idempotency-Key`: whoever repeats a request with the same key gets its first answer again."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Header, Request
+from pydantic import BaseModel
+
+from ray_app.serve.params import HOLDER
+from storage import answers
+from storage.answers import Asked
+from storage.pool import Pool
+
+type Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~]+$",
+        description="The same key asks for the same work once; its answer is kept for a day",
+    ),
+]
+
+
+def once[T: BaseModel](  # noqa: PLR0913 - what, who, where, and how
+    pool: Pool,
+    request: Request,
+    key: str | None,
+    asked: BaseModel | None,
+    *,
+    work: Callable[[], T],
+    shape: type[T],
+) -> T:
+    """Return the answer to a request: worked out now, or the one that was given before.
+
+    Args:
+        pool: Connections.
+        request: Its path and the holder of its API key tell it from others.
+        key: The Idempotency-Key; without one the work is done.
+        asked: The body.
+        work: What is to be done once.
+        shape: What it returns.
+
+    Raises:
+        ConflictError: The same request is under way.
+        BadInputError: The key was used for another request.
+    """
+    if key is None:
+        return work()
+    body = "" if asked is None else asked.model_dump_json()
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    told = f"POST {path.removeprefix('/v1')} {body}"
+    mark = Asked(holder=request.scope[HOLDER].name, key=key, request=told)
+    with pool.session() as on:
+        answer = answers.begin(on, mark)
+    if answer is not None:
+        return shape.model_validate_json(answer)
+    try:
+        done = work()
+    except BaseException:
+        with pool.session() as on:
+            answers.abandon(on, mark)
+        raise
+    with pool.session() as on:
+        answers.finish(on, mark, done.model_dump_json())
+    return done

@@ -1,0 +1,262 @@
+"""Models over HTTP: which version judges, since when and why; promotion, rollback, sweeps."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.errors import NotFoundError
+from ray_app.serve import pages
+from ray_app.serve.idempotency import Key, once
+from ray_app.serve.params import NAME, TEXT, At, ClassName, Cursor, Limit, MachineId, holder
+from ray_app.serve.routes import no_machine, utc
+from ray_app.serve.views import ModelPage, Page, SweepPage
+from storage import fleet, models, roster_store, sweeps
+from storage.connect import Connection
+from storage.fleet import SweepRow
+from storage.models import ModelEvent
+from storage.pool import Pool
+
+type SweepId = Annotated[str, Path(pattern=r"^[0-9a-zA-Z_-]{1,64}$", description="Id of a sweep")]
+type Why = Annotated[str, Field(max_length=1000, pattern=TEXT, description="Kept in the history")]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PromotionAsked(_Asked):
+    """Which version is to become the champion, whatever the gate said of it."""
+
+    version: int = Field(ge=1, le=2**31 - 1)
+    reason: Why = "by hand"
+
+
+class RollbackAsked(_Asked):
+    """Why the champion before the present one is to come back."""
+
+    reason: Why = "by hand"
+
+
+class SweepAsked(_Asked):
+    """What to learn from; what is left out is as the platform's settings say."""
+
+    machine_class: str = Field(pattern=NAME)
+    trials: int | None = Field(None, ge=1, le=10_000, description="Configurations to try")
+    seed: int | None = Field(None, ge=0, le=2**31 - 1)
+    lookback_hours: float | None = Field(None, gt=0, le=24 * 365, description="Hours of history")
+
+
+class ChampionNow(BaseModel):
+    """The champion after a change; it scores within a second.
+
+    MLflow's aliases follow with the next sweep, or with `millwright model reconcile`.
+    """
+
+    machine_class: str
+    version: int
+
+
+class SweepTaken(BaseModel):
+    """A sweep that waits for its turn; `Location` is where it can be followed."""
+
+    id: str
+    machine_class: str
+    state: Literal["queued"] = "queued"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage(Page[ModelEvent]):
+    """What happened to models of a class, newest first."""
+
+    items: Sequence[ModelEvent]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """What scored a machine at an instant.
+
+    `source` is `verdict` where a stored verdict on a reading of that very instant names the
+    version, and `history` where it was the champion of the machine's class at that time.
+    """
+
+    machine_id: str
+    machine_class: str
+    at: datetime
+    version: int
+    source: Literal["verdict", "history"]
+    champion_since: datetime | None
+
+
+_TAKEN: Final[dict[str, Any]] = {
+    "description": "It waits for its turn",
+    "headers": {
+        "Location": {"description": "Where it can be followed", "schema": {"type": "string"}}
+    },
+}
+
+
+def model_routes(pool: Pool) -> APIRouter:
+    """Return models and what may be done about them."""
+    router = APIRouter(tags=["models"])
+
+    @router.get("/models")
+    def list_models(
+        *, champions: bool = False, limit: Limit = 200, cursor: Cursor = ""
+    ) -> ModelPage:
+        """List model versions with their label-free figures; `champion` marks those in use."""
+        after = pages.decode(cursor, tuple[str, int]) if cursor else None
+        with pool.session() as on:
+            found = fleet.models(on, champions_only=champions, after=after, limit=limit + 1)
+        items, more = found[:limit], len(found) > limit
+        place = [items[-1].machine_class, items[-1].version] if more else None
+        return ModelPage(items=items, next_cursor=pages.encode(place) if place else None)
+
+    @router.post("/models/{machine_class}/promote")
+    def promote_model(
+        machine_class: ClassName,
+        asked: PromotionAsked,
+        request: Request,
+        idempotency_key: Key = None,
+    ) -> ChampionNow:
+        """Make a version the champion. Needs a key of an owner."""
+        actor = holder(request, "owner").name
+
+        def promote() -> ChampionNow:
+            with pool.session() as on:
+                models.promote(on, machine_class, asked.version, actor=actor, reason=asked.reason)
+            return ChampionNow(machine_class=machine_class, version=asked.version)
+
+        return once(pool, request, idempotency_key, asked, work=promote, shape=ChampionNow)
+
+    @router.post("/models/{machine_class}/rollback")
+    def rollback_model(
+        machine_class: ClassName,
+        request: Request,
+        asked: RollbackAsked | None = None,
+        idempotency_key: Key = None,
+    ) -> ChampionNow:
+        """Return to the champion before the present one. Needs a key of an owner.
+
+        Twice goes back two champions: give an Idempotency-Key where an answer may get lost.
+        """
+        actor, why = holder(request, "owner").name, (asked or RollbackAsked()).reason
+
+        def rollback() -> ChampionNow:
+            with pool.session() as on:
+                version = models.rollback(on, machine_class, actor=actor, reason=why)
+            return ChampionNow(machine_class=machine_class, version=version)
+
+        return once(pool, request, idempotency_key, asked, work=rollback, shape=ChampionNow)
+
+    @router.get("/models/{machine_class}/history")
+    def model_history(
+        machine_class: ClassName, at: At = None, limit: Limit = 100, cursor: Cursor = ""
+    ) -> EventPage:
+        """List what happened to models of a class, newest first.
+
+        With `at`, only the event that made the champion of that time.
+        """
+        before = pages.decode(cursor, tuple[int])[0] if cursor else None
+        moment = utc(at)
+        with pool.session() as on:
+            _require(on, machine_class)
+            if moment is not None:
+                event = models.champion_at(on, machine_class, moment)
+                return EventPage(items=[event] if event else [], next_cursor=None)
+            found = models.history(on, machine_class, before=before, limit=limit + 1)
+        items, more = found[:limit], len(found) > limit
+        return EventPage(items=items, next_cursor=pages.encode([items[-1].id]) if more else None)
+
+    @router.get("/machines/{machine_id}/model")
+    def judge_of_machine(machine_id: MachineId, at: At = None) -> Judge:
+        """Say which version scored a machine at an instant: what scores it now without `at`."""
+        with pool.session() as on:
+            return _judge(on, machine_id, utc(at) or datetime.now(UTC))
+
+    return router
+
+
+def sweep_routes(pool: Pool) -> APIRouter:
+    """Return sweeps: those that were, and how to ask for one."""
+    router = APIRouter(tags=["sweeps"])
+
+    @router.get("/sweeps")
+    def list_sweeps(limit: Limit = 50, cursor: Cursor = "") -> SweepPage:
+        """List sweeps, newest first."""
+        before = pages.decode(cursor, tuple[datetime, str]) if cursor else None
+        with pool.session() as on:
+            found = fleet.sweeps(on, before=before, limit=limit + 1)
+        items, more = found[:limit], len(found) > limit
+        place = [items[-1].started_at, items[-1].id] if more else None
+        return SweepPage(items=items, next_cursor=pages.encode(place) if place else None)
+
+    @router.get("/sweeps/{sweep_id}")
+    def get_sweep(sweep_id: SweepId) -> SweepRow:
+        """Show one sweep: whether it waits, how far it is, how it ended."""
+        with pool.session() as on:
+            return fleet.sweep(on, sweep_id)
+
+    @router.post("/sweeps", status_code=202, responses={202: _TAKEN})
+    def start_sweep(
+        asked: SweepAsked, request: Request, response: Response, idempotency_key: Key = None
+    ) -> SweepTaken:
+        """Learn from the stored history; what passes the gate is promoted.
+
+        The platform's retrainer takes it within a second or after the sweep that is under way.
+        Needs a key of an operator.
+        """
+        wish = sweeps.Wish(
+            sweep=uuid.uuid4().hex[:12], actor=holder(request).name, **asked.model_dump()
+        )
+
+        def ask() -> SweepTaken:
+            with pool.session() as on:
+                sweeps.ask(on, wish)
+            return SweepTaken(id=wish.sweep, machine_class=wish.machine_class)
+
+        taken = once(pool, request, idempotency_key, asked, work=ask, shape=SweepTaken)
+        response.headers["location"] = f"/api/v1/sweeps/{taken.id}"
+        return taken
+
+    @router.post("/sweeps/{sweep_id}/cancel")
+    def cancel_sweep(sweep_id: SweepId, request: Request) -> SweepRow:
+        """Take back a sweep that waits; one that is under way ends by itself.
+
+        Needs a key of an operator.
+        """
+        with pool.session() as on:
+            sweeps.cancel(on, sweep_id, holder(request).name)
+            return fleet.sweep(on, sweep_id)
+
+    return router
+
+
+def _judge(on: Connection, name: str, at: datetime) -> Judge:
+    machine = roster_store.load(on).machines.get(name)
+    if machine is None:
+        raise no_machine(name)
+    recorded = models.recorded_version(on, name, at)
+    event = models.champion_at(on, machine.machine_class, at)
+    if recorded is None and event is None:
+        raise NotFoundError(
+            "model of that time", name, f"{machine.machine_class} had no champion at {at}"
+        )
+    version = recorded if recorded is not None else event.version if event else 0
+    return Judge(
+        machine_id=name,
+        machine_class=machine.machine_class,
+        at=at,
+        version=version,
+        source="history" if recorded is None else "verdict",
+        champion_since=event.at if event and event.version == version else None,
+    )
+
+
+def _require(on: Connection, machine_class: str) -> None:
+    if machine_class not in roster_store.load(on).classes:
+        raise NotFoundError("machine class", machine_class, "GET /api/v1/models lists them")
