@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from domain.detectors import DETECTORS, Detector
 from domain.errors import ModelRejectedError, PlatformError
-from domain.features.front import FeatureModel, FeatureRows
+from domain.features.front import FeatureModel
 from domain.features.learning import fit_features
 from domain.features.state import SEEN, Memory
 from domain.machines import MachineClass
@@ -33,6 +33,8 @@ from domain.sensor_health import FaultCodes, SensorWatch, WatchMemory
 
 GOLDEN_TOLERANCE: Final = 1e-6
 """Relative difference of golden scores that another build of a library may make."""
+
+_EVERY_ROW: Final = slice(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +61,8 @@ class Scores:
 
     Attributes:
         score: Shape (n,), >= 0; > 1 is anomalous.
-        contributions: Shape (n, S), >= 0; each row sums to its score.
+        contributions: Shape (n, S), >= 0; each row sums to its score. Fewer rows where fewer were
+            to be explained.
         expected: Shape (n, S), what a healthy machine would have shown, in the sensor's unit.
         ready: Shape (n,); false while window, baseline and the regimes' lags
             fill, when a score is a guess.
@@ -154,13 +157,21 @@ class Pipeline:
             features=self.front.new_memory(machine), sensors=self.watch.new_memory()
         )
 
-    def score(self, state: PipelineState, instants_us: Instants, values: Matrix) -> Scores:
+    def score(
+        self,
+        state: PipelineState,
+        instants_us: Instants,
+        values: Matrix,
+        *,
+        explained: slice = _EVERY_ROW,
+    ) -> Scores:
         """Score readings and advance the state.
 
         Args:
             state: Of the machine; changed in place.
             instants_us: Shape (n,), oldest first.
             values: Shape (n, S); NaN is missing.
+            explained: Rows whose contributions are wanted; they cost as much as the scores.
 
         Raises:
             ValueError: The shapes do not fit the machine class.
@@ -175,7 +186,7 @@ class Pipeline:
         distance = self.detector.score(rows.features) / self.threshold
         return Scores(
             score=distance,
-            contributions=self._contributions(rows, distance),
+            contributions=self._contributions(rows.features[explained], distance[explained]),
             expected=rows.expected,
             ready=warm & (2 * rows.filled >= self.front.window_rows),
             sensor_faults=faults,
@@ -257,8 +268,8 @@ class Pipeline:
         state = self.new_state(self.golden.machine)
         return self.score(state, self.golden.instants_us, self.golden.values).score
 
-    def _contributions(self, rows: FeatureRows, distance: npt.NDArray[np.float64]) -> Matrix:
-        parts = self.detector.attribute(rows.features)
+    def _contributions(self, features: Matrix, distance: npt.NDArray[np.float64]) -> Matrix:
+        parts = self.detector.attribute(features)
         sensors = len(self.machine_class.sensors)
         kinds = parts.shape[1] // sensors
         by_sensor = parts.reshape(len(parts), kinds, sensors).sum(axis=1)

@@ -17,6 +17,7 @@ from ingestion.kafka import KafkaSource, ensure_topic
 from ingestion.settings import KafkaSettings
 from observability import catalogue
 from ray_app.champions import Champions
+from ray_app.compute import one_thread
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
 from ray_app.metrics import process_metrics
@@ -93,6 +94,7 @@ class ScorerActor:
             OffsetsLostError: Kafka dropped messages before they were scored; the gap is named.
             PlatformError: Something that waiting does not mend.
         """
+        one_thread()
         pool = Pool(lambda: self._storage, application="millwright scorer")
         registry = PostgresRegistry(pool, "scorer")
         champions = Champions(registry, self._metrics, "scorer")

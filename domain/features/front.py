@@ -88,7 +88,11 @@ class FeatureModel:
         raw = self.raw(memory, instants_us, values)
         features = np.where(np.isnan(raw.features), self.centre, raw.features) - self.centre
         full, single = self.spread**2
-        features /= np.sqrt(full + self._lacking(raw.filled) * np.maximum(single - full, 0.0))
+        # A window has few lengths, and rows are many: one spread per length.
+        least = int(raw.filled.min(initial=self.window_rows))
+        lengths = np.arange(least, int(raw.filled.max(initial=least)) + 1)
+        spreads = np.sqrt(full + self._lacking(lengths) * np.maximum(single - full, 0.0))
+        features /= spreads[raw.filled - least]
         return replace(raw, features=doubted(features, self.freedom))
 
     def raw(self, memory: Memory, instants_us: Instants, values: Matrix) -> FeatureRows:

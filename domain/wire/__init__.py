@@ -2,6 +2,7 @@
 
 from domain.wire.decode import EARLIEST_US, MAX_AHEAD_S, MAX_BYTES, decode
 from domain.wire.encode import encode
+from domain.wire.instants import parse_instants
 from domain.wire.packed import HEADERS as PACKED_HEADERS
 from domain.wire.packed import encode_packed
 from domain.wire.raw import RawBatch
@@ -24,4 +25,5 @@ __all__ = [
     "format_instant",
     "format_instants",
     "parse_instant",
+    "parse_instants",
 ]

@@ -1,14 +1,35 @@
 """RFC 3339 text to microseconds, compiled; anything but UTC as `Z` is left to the arbiter."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from domain.jit import njit_uncounted
+from domain.readings import Instants
 from domain.wire.numbers import Bytes, read_digits
-from domain.wire.times import MAX_FRACTION
+from domain.wire.times import MAX_FRACTION, parse_instant
+
+_MANY = 8
+"""Fewer instants are read before the compiled reader is called."""
 
 _LAYOUT = np.frombuffer(b'"0000-00-00T00:00:00', dtype=np.uint8)
+
+
+def parse_instants(texts: Sequence[str]) -> Instants:
+    """Return what `parse_instant` gives for each; if all are UTC as `Z`, many times as fast.
+
+    Raises:
+        ValueError: One is no such instant.
+        OverflowError: One is, but is out of the calendar in UTC.
+    """
+    found = np.empty(len(texts), dtype=np.int64)
+    if len(texts) >= _MANY:
+        lines = '"' + '"\n"'.join(texts) + '"\n'
+        if read_instants(np.frombuffer(lines.encode(errors="replace"), dtype=np.uint8), found):
+            return found
+    found[:] = [parse_instant(text) for text in texts]
+    return found
 
 
 @njit_uncounted
@@ -38,6 +59,29 @@ def read_instant(text: Bytes, at: int) -> Any:
         return 0, -1
     seconds = ((_day(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
     return seconds * 1_000_000 + micros, at + 2
+
+
+@njit_uncounted
+def read_instants(text: Bytes, instants: Instants) -> bool:
+    """Read quoted instants, each on a line of its own, as many as `instants` has places.
+
+    Args:
+        text: Bytes that end with a newline.
+        instants: Shape (n,), filled with microseconds UTC.
+
+    Returns:
+        Whether the text holds just so many, all of them in UTC.
+    """
+    at = 0
+    for index in range(len(instants)):
+        if at >= len(text):
+            return False
+        instant, at = read_instant(text, at)
+        if at < 0 or text[at] != 10:
+            return False
+        instants[index] = instant
+        at += 1
+    return at == len(text)
 
 
 @njit_uncounted

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from domain.errors import ServiceUnavailableError
 from ray_app.champions import Champions
+from ray_app.compute import one_thread
 from ray_app.embedded import state
 from ray_app.metrics import process_metrics
 from ray_app.registry import PostgresRegistry
@@ -46,6 +47,7 @@ class ServeContext:
             SettingsError: A variable is wrong.
         """
         env = Settings.load(dict(flags)).env
+        one_thread()
         pool = Pool(partial(locate, dict(flags)), application=f"millwright {consumer}")
         registry = PostgresRegistry(pool, consumer)
         return cls(

@@ -46,7 +46,9 @@ def predict(
         instants = np.concatenate([context.instants_us, instants])
         values = np.concatenate([widened(context.values, values.shape[1]), values])
     pipeline = champion.pipeline
-    scores = pipeline.score(pipeline.new_state(machine), instants, values)
+    scores = pipeline.score(
+        pipeline.new_state(machine), instants, values, explained=slice(-1, None)
+    )
     last = float(scores.score[-1])
     return Prediction(
         machine_id=machine,

@@ -9,7 +9,7 @@ import numpy as np
 
 from domain.machines import MachineClass
 from domain.readings import Instants, Matrix
-from domain.wire import EARLIEST_US, parse_instant
+from domain.wire import EARLIEST_US, parse_instant, parse_instants
 from ray_app.serve.problems import FieldProblem, RefusedError
 from ray_app.serve.schema import PredictRequest, Reading
 
@@ -161,15 +161,20 @@ def _short(request: PredictRequest, pointer: str) -> Reading:
 def _quickly(window: Asked, machine_class: MachineClass) -> tuple[Instants, Matrix] | None:
     """Return the window where nothing is wrong with it, else None: then places are looked for."""
     names = machine_class.sensor_names
-    known = machine_class.position.keys()
-    if not all(reading.values.keys() <= known for reading in window.readings):
-        return None
     try:
-        instants = np.array([parse_instant(each.timestamp) for each in window.readings], np.int64)
+        instants = parse_instants([each.timestamp for each in window.readings])
     except (ValueError, OverflowError):
         return None
+    flat: list[float | None] = []
+    for each in window.readings:
+        if (*each.values,) == names:
+            flat += each.values.values()
+        elif each.values.keys() <= machine_class.position.keys():
+            flat += map(each.values.get, names)
+        else:
+            return None
     # A sensor that is absent or null becomes NaN.
-    values = np.array([[*map(each.values.get, names)] for each in window.readings], np.float64)
+    values = np.array(flat, dtype=np.float64).reshape(len(window.readings), len(names))
     in_order = bool((instants[1:] > instants[:-1]).all()) and int(instants[0]) >= EARLIEST_US
     return (instants, values) if in_order and not np.isnan(values).all(axis=1).any() else None
 

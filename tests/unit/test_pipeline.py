@@ -97,6 +97,17 @@ def test_contributions_are_parts_of_the_score(detector: str) -> None:
     np.testing.assert_allclose(scores.contributions.sum(axis=1), scores.score, rtol=1e-9)
 
 
+def test_what_is_not_explained_scores_the_same(pipeline: Pipeline) -> None:
+    """Contributions are made of the rows asked for only; nothing else depends on it."""
+    one, state = healthy(3, rows=90), pipeline.new_state()
+    whole = pipeline.score(state.copy(), one.instants_us, one.values)
+    last = pipeline.score(state, one.instants_us, one.values, explained=slice(-1, None))
+
+    assert last.contributions.shape == (1, one.values.shape[1])
+    assert np.array_equal(last.score, whole.score)
+    assert np.allclose(last.contributions[-1], whole.contributions[-1], rtol=1e-12)
+
+
 def test_healthy_machines_stay_below_one_through_their_regimes(pipeline: Pipeline) -> None:
     """A change of regime is no anomaly, nor is the level of a machine never seen."""
     rates = []

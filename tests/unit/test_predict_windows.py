@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.machines import MachineClass, Sensor
-from domain.wire import format_instant
+from domain.wire import format_instant, parse_instant, parse_instants
 from domain.wire.times import format_instants
 from ray_app.serve.problems import RefusedError
 from ray_app.serve.schema import PredictRequest, Reading
@@ -81,3 +81,34 @@ def test_one_instant_is_written_as_many_are(instant_us: int) -> None:
     many = format_instants(np.array([instant_us], dtype=np.int64))
 
     assert format_instant(instant_us) == many[0].decode()
+
+
+_TEXTS = st.one_of(
+    st.integers(0, 4 * 10**15).map(format_instant),
+    st.sampled_from(
+        [
+            "2026-01-02T03:04:05Z",
+            "2026-01-02t03:04:05.1z",
+            "2026-01-02 03:04:05.123456789+02:00",
+            "2026-02-30T00:00:00Z",
+            "2026-01-02T03:04:05",
+            '2026-01-02T03:04:05Z"\n"2026-01-02T03:04:05Z',
+            "2026-01-02T03:04:05Z\n",
+            "",
+            "\ud800",
+            "٢026-01-02T03:04:05Z",
+        ]
+    ),
+)
+
+
+@given(st.lists(_TEXTS, max_size=20))
+def test_many_instants_are_read_as_one_is(texts: list[str]) -> None:
+    """However they are written; what one refuses, many refuse."""
+    try:
+        wanted = [parse_instant(text) for text in texts]
+    except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            parse_instants(texts)
+    else:
+        assert parse_instants(texts).tolist() == wanted
