@@ -66,7 +66,7 @@ class SweepTaken(BaseModel):
 
     id: str
     machine_class: str
-    state: Literal["queued"] = "queued"
+    state: Literal["queued"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +217,7 @@ def sweep_routes(pool: Pool) -> APIRouter:
         def ask() -> SweepTaken:
             with pool.session() as on:
                 sweeps.ask(on, wish)
-            return SweepTaken(id=wish.sweep, machine_class=wish.machine_class)
+            return SweepTaken(id=wish.sweep, machine_class=wish.machine_class, state="queued")
 
         taken = once(pool, request, idempotency_key, asked, work=ask, shape=SweepTaken)
         response.headers["location"] = f"/api/v1/sweeps/{taken.id}"
