@@ -27,9 +27,10 @@ from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
 from ray_app import cluster, front, serving
 from ray_app.embedded.postgres import Server
-from storage import copy_format, models, partitions, roster_store, verdicts
+from storage import api_keys, copy_format, models, partitions, roster_store, verdicts
 from storage.connect import rows, session
 from storage.settings import StorageSettings
+from tests.serve_support import schemathesis
 
 SENSORS = ("vibration", "current", "flow", "temperature")
 ROWS = 1200
@@ -389,6 +390,18 @@ def test_a_body_of_ten_megabytes_is_refused(site: str) -> None:
 
     assert answer.status_code == 413
     assert answer.json()["title"] == "Body too large"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_schemathesis_finds_nothing_behind_the_real_front(
+    site: str, database: StorageSettings
+) -> None:
+    """HAProxy and Serve answer for themselves as well: their refusals must be described ones."""
+    with session(database) as on:
+        key = api_keys.create(on, "schemathesis", "owner")
+
+    schemathesis(site, key, "--max-examples", "5", "--seed", "11")
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from tests.serve_support import Site, listening
 PAGE = Path(__file__).parents[2] / "docs" / "http.md"
 _COMMANDS = re.compile(r"<!-- commands: (\w+) -->\n```sh\n(.*?)```", re.DOTALL)
 _ANSWER = re.compile(r"<!-- answer: (\w+) -->\n```json\n(.*?)```", re.DOTALL)
+_WIDTH = 112
 _CHANGES = re.compile(r"\d{4}-\d\d-\d\dT.*Z|[0-9a-f]{12}|[0-9a-f]{64}")
 """Instants of now, ids and checksums are others with every run."""
 
@@ -42,6 +43,21 @@ def site(database: StorageSettings) -> Iterator[dict[str, str]]:
         }
     made.champions.close()
     made.pool.close()
+
+
+def written(told: Any, indent: int = 0) -> str:
+    """Return an answer for the eye: what fits into a line stands in one."""
+    line = json.dumps(told, ensure_ascii=False)
+    if len(line) + indent <= _WIDTH or not told or not isinstance(told, dict | list):
+        return line
+    deeper = " " * (indent + 2)
+    if isinstance(told, dict):
+        parts = [f"{json.dumps(name)}: {written(one, indent + 2)}" for name, one in told.items()]
+    else:
+        parts = [written(one, indent + 2) for one in told]
+    begin, end = ("{", "}") if isinstance(told, dict) else ("[", "]")
+    inner = ",\n".join(deeper + part for part in parts)
+    return f"{begin}\n{inner}\n{' ' * indent}{end}"
 
 
 def alike(told: Any, shown: Any) -> bool:
@@ -88,7 +104,7 @@ def test_the_page_shows_what_the_commands_answer(site: dict[str, str]) -> None:
         told = json.loads(done.stdout.strip().splitlines()[-1])
         if os.environ.get("MILLWRIGHT_UPDATE_DOCS"):
             block = f"<!-- answer: {name} -->\n```json\n"
-            made = json.dumps(told, indent=2, ensure_ascii=False)
+            made = written(told)
             head, _, rest = text.partition(block)
             text = f"{head}{block}{made}\n```{rest.partition('```')[2]}"
         else:
