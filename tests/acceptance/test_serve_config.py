@@ -392,18 +392,6 @@ def test_a_body_of_ten_megabytes_is_refused(site: str) -> None:
     assert answer.json()["title"] == "Body too large"
 
 
-@pytest.mark.nightly
-@pytest.mark.timeout(600)
-def test_schemathesis_finds_nothing_behind_the_real_front(
-    site: str, database: StorageSettings
-) -> None:
-    """HAProxy and Serve answer for themselves as well: their refusals must be described ones."""
-    with session(database) as on:
-        key = api_keys.create(on, "schemathesis", "owner")
-
-    schemathesis(site, key, "--max-examples", "5", "--seed", "11")
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Return a real Chromium."""
@@ -458,6 +446,21 @@ def test_the_console_says_when_it_is_not_live_any_more(site: str, browser: Any) 
     page.unroute("**/parts/**")
     page.get_by_text("live", exact=True).wait_for(timeout=10_000)
     page.close()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_schemathesis_finds_nothing_behind_the_real_front(
+    site: str, database: StorageSettings
+) -> None:
+    """HAProxy and Serve answer for themselves as well: their refusals must be described ones.
+
+    The last of this file, for it closes incidents.
+    """
+    with session(database) as on:
+        key = api_keys.create(on, "schemathesis", "owner")
+
+    schemathesis(site, key, "--max-examples", "5", "--seed", "11")
 
 
 def _picture(folder: Path, name: str) -> str:
