@@ -93,7 +93,12 @@ class RetrainerActor:
     def answer(self) -> None:
         """Run the sweeps that were asked for over HTTP, the oldest first."""
         with session(self._storage) as on:
-            wishes = sweeps.waiting(on)
+            # One whose class is being swept waits for the end of that.
+            wishes = [
+                one
+                for one in sweeps.waiting(on)
+                if not sweeps.attempts(on, one.machine_class).running
+            ]
         for wish in wishes:
             if self._stop.is_set():
                 return

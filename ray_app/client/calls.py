@@ -1,46 +1,15 @@
-"""The operations of the API: each function returns a `Call`, which a client sends.
+"""The operations of the API: each function returns a `Call`, which a client sends."""
 
-What changes something carries an Idempotency-Key, so that it can be asked again when an answer got
-lost; `Call.safe` says what may be asked again at all.
-"""
-
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
 from ray_app.client import answers
+from ray_app.client.call import Call, get, new_key, part, post
 
 type Values = Mapping[str, float | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call[T]:
-    """What is to be asked.
-
-    Attributes:
-        operation: `operationId` of the OpenAPI description.
-        method: HTTP method.
-        path: Below the server's address.
-        answer: The type that its answer decodes to.
-        query: Parameters of the address; None is left out.
-        body: Sent as JSON; None sends nothing.
-        safe: Whether asking twice does no more than asking once.
-        headers: Beside those that every request has.
-    """
-
-    operation: str
-    method: str
-    path: str
-    answer: type[T]
-    query: Mapping[str, Any] = field(default_factory=dict)
-    body: Any = None
-    safe: bool = True
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -114,14 +83,14 @@ def predict_many(asked: Sequence[Window]) -> Call[answers.Predictions]:
 
 def machines(*, limit: int = 100, cursor: str = "") -> Call[answers.MachinePage]:
     """List machines."""
-    return _get(
+    return get(
         "list_machines", "/machines", answers.MachinePage, {"limit": limit, "cursor": cursor}
     )
 
 
 def machine(machine_id: str) -> Call[answers.MachineView]:
     """Show one machine."""
-    return _get("get_machine", f"/machines/{_part(machine_id)}", answers.MachineView)
+    return get("get_machine", f"/machines/{part(machine_id)}", answers.MachineView)
 
 
 def readings(  # noqa: PLR0913 - the parameters of the address
@@ -141,14 +110,14 @@ def readings(  # noqa: PLR0913 - the parameters of the address
         "limit": limit,
         "cursor": cursor,
     }
-    path = f"/machines/{_part(machine_id)}/readings"
-    return _get("list_readings", path, answers.ReadingPage, query)
+    path = f"/machines/{part(machine_id)}/readings"
+    return get("list_readings", path, answers.ReadingPage, query)
 
 
 def judge(machine_id: str, at: datetime | None = None) -> Call[answers.Judge]:
     """Say which version scored a machine at an instant, or scores it now."""
-    path = f"/machines/{_part(machine_id)}/model"
-    return _get("judge_of_machine", path, answers.Judge, {"at": at and at.isoformat()})
+    path = f"/machines/{part(machine_id)}/model"
+    return get("judge_of_machine", path, answers.Judge, {"at": at and at.isoformat()})
 
 
 def incidents(
@@ -161,25 +130,25 @@ def incidents(
     """List incidents, newest first."""
     told = None if live is None else str(live).lower()
     query = {"machine_id": machine_id, "live": told, "limit": limit, "cursor": cursor}
-    return _get("list_incidents", "/incidents", answers.IncidentPage, query)
+    return get("list_incidents", "/incidents", answers.IncidentPage, query)
 
 
 def acknowledge(incident_id: int) -> Call[answers.IncidentRow]:
     """Say that somebody looks at an incident."""
     path = f"/incidents/{incident_id}/acknowledge"
-    return _post("acknowledge_incident", path, answers.IncidentRow, safe=False)
+    return post("acknowledge_incident", path, answers.IncidentRow, safe=False)
 
 
 def close(incident_id: int, note: str = "") -> Call[answers.IncidentRow]:
     """End an incident."""
     path = f"/incidents/{incident_id}/close"
-    return _post("close_incident", path, answers.IncidentRow, {"note": note}, safe=False)
+    return post("close_incident", path, answers.IncidentRow, {"note": note}, safe=False)
 
 
 def feedback(incident_id: int, found: str, note: str = "") -> Call[answers.IncidentRow]:
     """Say what an incident was: `true`, `false` or `maintenance`."""
     path, body = f"/incidents/{incident_id}/feedback", {"feedback": found, "note": note}
-    return _post("give_feedback", path, answers.IncidentRow, body)
+    return post("give_feedback", path, answers.IncidentRow, body)
 
 
 def models(
@@ -187,7 +156,7 @@ def models(
 ) -> Call[answers.ModelPage]:
     """List model versions."""
     query = {"champions": str(champions).lower(), "limit": limit, "cursor": cursor}
-    return _get("list_models", "/models", answers.ModelPage, query)
+    return get("list_models", "/models", answers.ModelPage, query)
 
 
 def history(
@@ -195,34 +164,36 @@ def history(
 ) -> Call[answers.EventPage]:
     """List what happened to models of a class, or what made the champion of a time."""
     query = {"at": at and at.isoformat(), "limit": limit, "cursor": cursor}
-    path = f"/models/{_part(machine_class)}/history"
-    return _get("model_history", path, answers.EventPage, query)
+    path = f"/models/{part(machine_class)}/history"
+    return get("model_history", path, answers.EventPage, query)
 
 
 def promote(
     machine_class: str, version: int, reason: str = "by hand", *, key: str = ""
 ) -> Call[answers.ChampionNow]:
     """Make a version the champion."""
-    path, body = f"/models/{_part(machine_class)}/promote", {"version": version, "reason": reason}
-    return _post("promote_model", path, answers.ChampionNow, body, key=key or _key())
+    path, body = f"/models/{part(machine_class)}/promote", {"version": version, "reason": reason}
+    return post("promote_model", path, answers.ChampionNow, body, key=key or new_key())
 
 
 def rollback(
     machine_class: str, reason: str = "by hand", *, key: str = ""
 ) -> Call[answers.ChampionNow]:
     """Return to the champion before the present one."""
-    path = f"/models/{_part(machine_class)}/rollback"
-    return _post("rollback_model", path, answers.ChampionNow, {"reason": reason}, key=key or _key())
+    path = f"/models/{part(machine_class)}/rollback"
+    return post(
+        "rollback_model", path, answers.ChampionNow, {"reason": reason}, key=key or new_key()
+    )
 
 
 def sweeps(*, limit: int = 50, cursor: str = "") -> Call[answers.SweepPage]:
     """List sweeps, newest first."""
-    return _get("list_sweeps", "/sweeps", answers.SweepPage, {"limit": limit, "cursor": cursor})
+    return get("list_sweeps", "/sweeps", answers.SweepPage, {"limit": limit, "cursor": cursor})
 
 
 def sweep(sweep_id: str) -> Call[answers.SweepRow]:
     """Show one sweep."""
-    return _get("get_sweep", f"/sweeps/{_part(sweep_id)}", answers.SweepRow)
+    return get("get_sweep", f"/sweeps/{part(sweep_id)}", answers.SweepRow)
 
 
 def start_sweep(
@@ -240,47 +211,10 @@ def start_sweep(
         "seed": seed,
         "lookback_hours": lookback_hours,
     }
-    return _post("start_sweep", "/sweeps", answers.SweepTaken, body, key=key or _key())
+    return post("start_sweep", "/sweeps", answers.SweepTaken, body, key=key or new_key())
 
 
 def cancel_sweep(sweep_id: str) -> Call[answers.SweepRow]:
     """Take back a sweep that waits."""
-    path = f"/sweeps/{_part(sweep_id)}/cancel"
-    return _post("cancel_sweep", path, answers.SweepRow, safe=False)
-
-
-def _get[T](
-    operation: str, path: str, answer: type[T], query: Mapping[str, Any] | None = None
-) -> Call[T]:
-    given = {name: value for name, value in (query or {}).items() if value not in {None, ""}}
-    return Call(
-        operation=operation, method="GET", path=f"/api/v1{path}", answer=answer, query=given
-    )
-
-
-def _post[T](  # noqa: PLR0913 - what a call is made of
-    operation: str,
-    path: str,
-    answer: type[T],
-    body: Any = None,
-    *,
-    safe: bool = True,
-    key: str = "",
-) -> Call[T]:
-    return Call(
-        operation=operation,
-        method="POST",
-        path=f"/api/v1{path}",
-        answer=answer,
-        body=body,
-        safe=safe,
-        headers={"idempotency-key": key} if key else {},
-    )
-
-
-def _part(name: str) -> str:
-    return quote(name, safe="")
-
-
-def _key() -> str:
-    return uuid.uuid4().hex
+    path = f"/sweeps/{part(sweep_id)}/cancel"
+    return post("cancel_sweep", path, answers.SweepRow, safe=False)

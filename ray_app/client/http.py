@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
-from ray_app.client.calls import Call
+from ray_app.client.call import Call
 from ray_app.client.errors import ProblemError, UnreachableError
 
 _AGAIN = frozenset({408, 429, 502, 503, 504})

@@ -16,7 +16,7 @@ from domain.errors import NotFoundError
 from domain.readings import History
 from observability.catalogue import PREDICT_LATENCY, PREDICT_REQUESTS, Metrics
 from ray_app.champions import Champion, Champions, await_refresh
-from ray_app.serve import tensors
+from ray_app.serve import tensor_outputs, tensors
 from ray_app.serve.asgi import (
     ClientGoneError,
     Receive,
@@ -136,7 +136,7 @@ class InferenceApp:
         try:
             body = await read_body(scope, receive, BODY_LIMIT_BYTES)
             length = header(scope, LENGTH)
-            if length and not (length.isdigit() and len(length) < 12):
+            if length and not (length.isascii() and length.isdigit() and len(length) < 12):
                 raise tensors.refused(f"{LENGTH.decode()} is {length[:40]!r}; a number is wanted")
             job = partial(self._scored, champion, body, int(length) if length else None)
             answer, tail = await asyncio.to_thread(job)
@@ -159,7 +159,7 @@ class InferenceApp:
         given = History(machine=machine or "", instants_us=window.instants_us, values=window.values)
         past = self._scorer.past(champion, given)[0] if window.dated else None
         scores, before = scored(champion, given, past)
-        told, raw = tensors.outputs(request, scores, skip=before, threshold=THRESHOLD)
+        told, raw = tensor_outputs.outputs(request, scores, skip=before, threshold=THRESHOLD)
         answer = InferenceResponse(
             model_name=champion.machine_class,
             model_version=str(champion.version),
@@ -203,7 +203,7 @@ async def _send(send: Send, answer: InferenceResponse, tail: bytes) -> None:
 
 
 def _metadata(champion: Champion) -> ModelMetadata:
-    inputs, outputs = tensors.described(champion.pipeline.machine_class)
+    inputs, outputs = tensor_outputs.described(champion.pipeline.machine_class)
     return ModelMetadata(
         name=champion.machine_class,
         versions=[str(champion.version)],

@@ -1,10 +1,15 @@
 """What `POST /api/v1/predict` takes and gives, as types that decode, encode and describe it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from storage.verdicts import Contribution
+
+MOST = 1e150
+"""No sensor measures more, and its square, of which scores are made, must still be a number."""
+
+type Value = Annotated[float, msgspec.Meta(ge=-MOST, le=MOST)]
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,7 +21,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     timestamp: str
-    values: dict[str, float | None]
+    values: dict[str, Value | None]
 
 
 class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +43,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     machine_class: str | None = None
     readings: list[Reading] | None = None
     timestamp: str | None = None
-    values: dict[str, float | None] | None = None
+    values: dict[str, Value | None] | None = None
     context: Literal["stored", "none"] = "stored"
     requests: list["PredictRequest"] | None = None
 

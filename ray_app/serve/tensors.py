@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol to windows of numbers, and scores to tensors. Pure."""
+"""Tensors of the Open Inference Protocol to windows of numbers. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,16 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.machines import MachineClass
-from domain.pipeline import Scores
 from domain.readings import Instants, Matrix
 from domain.wire import EARLIEST_US
 from ray_app.serve.inference_schema import (
     InferenceRequest,
     InputTensor,
-    OutputTensor,
-    TensorMetadata,
 )
 from ray_app.serve.problems import RefusedError
+from ray_app.serve.schema import MOST
 
 type Array = npt.NDArray[Any]
 
@@ -34,7 +32,6 @@ _KINDS: Final[dict[str, "np.dtype[Any]"]] = {
     "FP64": np.dtype("<f8"),
 }
 _PLAIN: Final = frozenset({int, float, type(None)})
-_OUTPUTS: Final = ("score", "is_anomaly", "ready", "contributions", "expected")
 _DECODER = msgspec.json.Decoder(InferenceRequest)
 
 
@@ -97,61 +94,6 @@ def window(request: InferenceRequest, tail: bytes, machine_class: MachineClass) 
     return _dated(values, instants, machine_class.period_s)
 
 
-def outputs(
-    request: InferenceRequest, scores: Scores, *, skip: int, threshold: float
-) -> tuple[list[OutputTensor], bytes]:
-    """Return the outputs that are wanted, and the bytes of the binary ones.
-
-    Args:
-        request: Says which, and how.
-        scores: Of the stored readings before the window, and of the window.
-        skip: How many rows are those before it.
-        threshold: A higher score is anomalous.
-
-    Raises:
-        RefusedError: An output is unknown (400).
-    """
-    every: dict[str, Array] = {
-        "score": scores.score,
-        "is_anomaly": scores.score > threshold,
-        "ready": scores.ready,
-        "contributions": scores.contributions,
-        "expected": scores.expected,
-    }
-    binary = _flag(request.parameters, "binary_data_output", default=False)
-    wanted = [
-        (one.name, _flag(one.parameters, "binary_data", default=binary)) for one in request.outputs
-    ] or [(name, binary) for name in every]
-    told, parts = [], []
-    for name, raw in wanted:
-        if name not in every:
-            raise refused(f"there is no output {name[:128]!r}; there are {', '.join(every)}")
-        tensor, part = _told(name, every[name][skip:], binary=raw)
-        told.append(tensor)
-        parts.append(part)
-    return told, b"".join(parts)
-
-
-def described(machine_class: MachineClass) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
-    """Return inputs and outputs of a class's model."""
-    width = len(machine_class.sensors)
-    names = machine_class.sensor_names
-    inputs = [
-        TensorMetadata(name=SENSORS, datatype="FP64", shape=[-1, width]),
-        TensorMetadata(name=INSTANTS, datatype="INT64", shape=[-1]),
-        *(TensorMetadata(name=name, datatype="FP64", shape=[-1]) for name in names),
-    ]
-    made = [
-        TensorMetadata(
-            name=name,
-            datatype="BOOL" if name in {"is_anomaly", "ready"} else "FP64",
-            shape=[-1, width] if name in {"contributions", "expected"} else [-1],
-        )
-        for name in _OUTPUTS
-    ]
-    return inputs, made
-
-
 def refused(detail: str) -> RefusedError:
     """Return the refusal of a request that the protocol calls bad."""
     return RefusedError(400, "Invalid request", detail)
@@ -176,8 +118,6 @@ def _array(tensor: InputTensor, tail: bytes) -> tuple[Array, int]:
             f"{size * kind.itemsize}, and {len(tail)} bytes are left"
         )
     found = np.frombuffer(tail, kind, size).reshape(tensor.shape)
-    if kind.kind == "f" and np.isinf(found).any():
-        raise refused(f"input {tensor.name!r} has an infinite value")
     return found, int(length)
 
 
@@ -232,6 +172,8 @@ def _matrix(given: dict[str, Array], machine_class: MachineClass) -> Matrix:
 
 
 def _dated(values: Matrix, instants: Array | None, period_s: float) -> Window:
+    if (np.abs(values) > MOST).any():
+        raise refused(f"a value is beyond {MOST:g}, or infinite")
     if np.isnan(values).all(axis=1).any():
         row = int(np.isnan(values).all(axis=1).argmax())
         raise refused(f"no sensor has a value in row {row}")
@@ -247,29 +189,3 @@ def _dated(values: Matrix, instants: Array | None, period_s: float) -> Window:
     if found[0] < EARLIEST_US or found[-1] > _LATEST_US:
         raise refused(f"input {INSTANTS!r}: microseconds since 1970, of 2000 to 9999, are wanted")
     return Window(instants_us=found, values=values, dated=True)
-
-
-def _told(name: str, found: Array, *, binary: bool) -> tuple[OutputTensor, bytes]:
-    shape, kind = list(found.shape), "BOOL" if found.dtype == np.bool_ else "FP64"
-    if binary:
-        raw = found.astype(np.bool_ if kind == "BOOL" else "<f8").tobytes()
-        size = {"binary_data_size": len(raw)}
-        return (
-            OutputTensor(name=name, shape=shape, datatype=_kind(kind), parameters=size),
-            raw,
-        )
-    # NaN becomes null in JSON.
-    return OutputTensor(
-        name=name, shape=shape, datatype=_kind(kind), data=found.reshape(-1).tolist()
-    ), b""
-
-
-def _kind(name: str) -> Any:
-    return name
-
-
-def _flag(parameters: dict[str, Any], name: str, *, default: bool) -> bool:
-    value = parameters.get(name, default)
-    if not isinstance(value, bool):
-        raise refused(f"{name} is {str(value)[:40]!r}; true or false is wanted")
-    return value

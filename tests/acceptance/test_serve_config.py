@@ -27,9 +27,10 @@ from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
 from ray_app import cluster, front, serving
 from ray_app.embedded.postgres import Server
-from storage import copy_format, models, partitions, roster_store, verdicts
+from storage import api_keys, copy_format, models, partitions, roster_store, verdicts
 from storage.connect import rows, session
 from storage.settings import StorageSettings
+from tests.serve_support import schemathesis
 
 SENSORS = ("vibration", "current", "flow", "temperature")
 ROWS = 1200
@@ -445,6 +446,21 @@ def test_the_console_says_when_it_is_not_live_any_more(site: str, browser: Any) 
     page.unroute("**/parts/**")
     page.get_by_text("live", exact=True).wait_for(timeout=10_000)
     page.close()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_schemathesis_finds_nothing_behind_the_real_front(
+    site: str, database: StorageSettings
+) -> None:
+    """HAProxy and Serve answer for themselves as well: their refusals must be described ones.
+
+    The last of this file, for it closes incidents.
+    """
+    with session(database) as on:
+        key = api_keys.create(on, "schemathesis", "owner")
+
+    schemathesis(site, key, "--max-examples", "5", "--seed", "11")
 
 
 def _picture(folder: Path, name: str) -> str:

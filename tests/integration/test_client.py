@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from ray_app.client import AsyncClient, Client, ProblemError, UnreachableError, answers, calls
-from ray_app.client.calls import Call
+from ray_app.client.call import Call
 from ray_app.client.http import Patience
 from storage import roster_store, verdicts
 from storage.connect import session

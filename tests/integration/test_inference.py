@@ -167,6 +167,7 @@ def _changed(**more: Any) -> dict[str, Any]:
         (_changed(data=["1"] * 8), "no number"),
         (_changed(data=[True] * 8), "no number"),
         (_changed(data=[None] * 8), "row 0"),
+        (_changed(data=[1e200] * 8), "beyond 1e+150"),
         (_changed(data=[[1.0, 2.0], [3.0]]), "3 values"),
         (_changed(parameters={"binary_data_size": 64}), "binary_data_size"),
         ({"inputs": [matrix(2), matrix(2)]}, "twice"),

@@ -2,11 +2,8 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -17,7 +14,7 @@ from ray_app.serve.asgi import Message, Receive, Scope, Send
 from ray_app.serve.predictor import ARROW
 from storage.settings import StorageSettings
 from tests import serve_support
-from tests.serve_support import ROWS, SENSORS, Site, bearer, listening, readings
+from tests.serve_support import ROWS, SENSORS, Site, bearer, listening, readings, schemathesis
 
 _NIGHTLY = os.environ.get("MILLWRIGHT_TEST_PROFILE") == "nightly"
 _PORTION = 40
@@ -191,21 +188,6 @@ class Counting:
         await self._site(scope, receive, noting)
 
 
-def _schemathesis(url: str, key: str, *options: str) -> str:
-    """Run schemathesis over a site; return what it printed, which has every violation."""
-    command = [
-        str(Path(sys.executable).with_name("schemathesis")),
-        *("run", f"{url}/api/v1/openapi.json", "--header", f"Authorization: Bearer {key}"),
-        # A body of the right shape may still name a sensor that no machine has: that is 422.
-        *("--exclude-checks", "positive_data_acceptance", "--no-color", "--warnings", "off"),
-        *("--suppress-health-check", "all", "--request-timeout", "30", "--continue-on-failure"),
-        *options,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=540, check=False)
-    assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.mark.timeout(1800)
 def test_schemathesis_finds_nothing(site: Site, keys: dict[str, str]) -> None:
     """Examples, edge cases, random requests right and wrong, and chains of them by links."""
@@ -214,7 +196,7 @@ def test_schemathesis_finds_nothing(site: Site, keys: dict[str, str]) -> None:
     with listening(counting) as url:
         while counting.statuses.total() < wanted:
             options = ("--max-examples", str(_PORTION)) if _NIGHTLY else ("--max-examples", "2")
-            _schemathesis(url, keys["owner"], *options, "--seed", str(seed))
+            schemathesis(url, keys["owner"], *options, "--seed", str(seed))
             seed += 1
 
     assert not [status for status in counting.statuses if status >= 500]

@@ -63,6 +63,9 @@ def mixed(rows: int = 30) -> pa.Table:
     )
 
 
+FAR = [253_402_300_800_000_000 + row for row in range(6)]
+
+
 def post(site: Site, body: bytes, accept: str = ARROW) -> Any:
     """Ask in Arrow."""
     return site.ask(PATH, "POST", content=body, headers={"content-type": ARROW, "accept": accept})
@@ -174,7 +177,9 @@ def _with(name: str, column: Any) -> pa.Table:
         (stream(_with("vibratoin", pa.array([1.0] * 6))), "vibratoin"),
         (stream(_with("flow", pa.array(["1"] * 6))), "numbers"),
         (stream(_with("flow", pa.array([float("inf")] * 6))), "infinite"),
+        (stream(_with("flow", pa.array([1e200] * 6))), "beyond 1e+150"),
         (stream(_with("timestamp", pa.array(range(6)))), "timestamps"),
+        (stream(_with("timestamp", pa.array(FAR, pa.timestamp("us")))), "9999"),
         (stream(_with("timestamp", pa.array([7] * 6, pa.timestamp("us")))), "not later"),
         (stream(_with("timestamp", pa.array(range(6), pa.timestamp("s")))), "2000"),
         (stream(_with("machine_id", pa.array([None] * 6, pa.string()))), "without nulls"),

@@ -323,6 +323,36 @@ def test_the_retrainer_trains_what_is_due(database: StorageSettings) -> None:
         assert models.latest_version(on, "fan") == 2
 
 
+@pytest.mark.usefixtures("cluster")
+def test_the_retrainer_runs_what_was_asked_for(database: StorageSettings) -> None:
+    """With the wishes of who asked, in his name, under the id he was given; one at a time."""
+    from ray_app.retrainer_actor import RetrainerActor
+
+    store(database)
+    wish = sweeps.Wish(sweep="asked-1", machine_class="fan", actor="ada", trials=2)
+    with session(database) as on:
+        sweeps.ask(on, wish)
+        with pytest.raises(ConflictError, match="waits or is under way"):
+            sweeps.ask(on, replace(wish, sweep="asked-2"))
+    retrainer = RetrainerActor(database, replace(QUICK, trials=5))
+    with sweeps.alone(database, "fan"):
+        retrainer.answer()
+        assert [one.state for one in sweeps_of(database)] == ["queued"]
+    retrainer.answer()
+    (sweep,) = sweeps_of(database)
+    with session(database) as on:
+        promoted = models.history(on, "fan")[0]
+
+    assert (sweep.id, sweep.state, sweep.asked_by, sweep.version) == (
+        "asked-1",
+        "succeeded",
+        "ada",
+        1,
+    )
+    assert 2 <= sweep.trials < 5
+    assert promoted.actor == "retrainer (ada asked for it)"
+
+
 def _reason(retrainer: Any) -> str:
     verdict = retrainer.verdicts().get("fan")
     return verdict.reason if verdict else ""

@@ -1,5 +1,6 @@
 """HAProxy before Serve: what is made of Ray's configuration, and when it is used at all."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -76,6 +77,27 @@ def test_only_predict_is_asked_again_after_an_answer_that_never_came(tmp_path: P
 
     assert "retry-on conn-failure empty-response" in predictor
     assert "retry-on" not in others
+
+
+def test_the_open_inference_protocol_is_asked_again_as_predict_is(tmp_path: Path) -> None:
+    """It only reads as well."""
+    written = WRITTEN.replace("backend http-predictor", "backend http-inference")
+    made = front_launcher.safe(written.format(folder=tmp_path), str(tmp_path))
+
+    assert "retry-on conn-failure empty-response" in made.partition("http-inference\n")[2]
+
+
+def test_refusals_of_serve_itself_become_problems(tmp_path: Path) -> None:
+    """Only its lines of plain text: what our applications say passes as it is."""
+    front_launcher.errors(tmp_path)
+    made = front_launcher.safe(WRITTEN.format(folder=tmp_path), str(tmp_path))
+    _, _, rest = made.partition("frontend http_frontend\n")
+    rules = [line for line in rest.partition("backend")[0].splitlines() if "http-response" in line]
+
+    assert len(rules) == 3
+    assert all("{ res.hdr(content-type) -m beg text/plain }" in rule for rule in rules)
+    problem = json.loads((tmp_path / "503.json").read_text())
+    assert (problem["status"], problem["title"]) == (503, "Service unavailable")
 
 
 def test_doing_it_twice_changes_nothing_more_than_once(tmp_path: Path) -> None:
