@@ -17,7 +17,6 @@ _SWAP_EVERY_S = 1.2
 """A promotion is noticed within a second."""
 
 _SWEEP_CALLERS = 8
-_MOST_CHUNKS = 30
 
 
 class OursFailedError(Exception):
@@ -120,25 +119,19 @@ def _promoting(us: Contestant) -> Iterator[None]:
 
 
 def sweep(stage: Stage, us: Contestant) -> dict[str, Any]:
-    """Ask while a sweep's trials run on the same cores, and before and after it."""
+    """Ask before a sweep's trials run on the same cores, and while they do."""
 
     def ask() -> dict[str, float]:
         return drive(us.url, stage.one, seconds=stage.seconds, connections=_SWEEP_CALLERS)
 
-    idle = [ask() for _ in range(3)]
+    rounds = max(3, stage.rounds)
+    idle = [ask() for _ in range(rounds)]
     us.tell("sweep")
     us.await_line("sweeping")
-    busy: list[dict[str, float]] = []
-    while len(busy) < _MOST_CHUNKS:
-        found = ask()
-        if us.heard("swept"):
-            break
-        busy.append(found)
-        print(f"beside a sweep: {found}", flush=True)
-    us.await_line("swept")
-    idle += [ask() for _ in range(3)]
-    if not busy:
-        raise ValueError("the sweep ended before anything was measured beside it")
+    busy = [ask() for _ in range(rounds)]
+    if us.heard("swept"):
+        raise ValueError("the sweep ended before what was to be measured beside it")
+    print(f"before a sweep {idle}\nbeside it {busy}", flush=True)
     _all_answered(busy)
     return {"sweep_p99_ratio": median(busy, "p99_ms") / median(idle, "p99_ms")}
 
@@ -170,11 +163,11 @@ BESIDE_US = {
     "bare": bare,
     "batch": batch,
     "swaps": swaps,
-    "sweep": sweep,
     "mlflow": mlflow,
     "proxy": proxy,
+    "sweep": sweep,
 }
-"""Parts that ask Millwright as it is deployed."""
+"""Parts that ask Millwright as it is deployed; the sweep is last, for nobody awaits its end."""
 
 ALONE: dict[str, Callable[[Stage], dict[str, Any]]] = {
     "stream": stream_delay,
