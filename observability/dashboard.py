@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from observability import catalogue as c
+from observability import ray_series as r
 from observability.catalogue import Metric
 
 _WIDTH, _HEIGHT = 8, 7
@@ -171,6 +172,35 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (c.PREDICT_LATENCY,),
                 median=quantile(c.PREDICT_LATENCY, 0.5),
                 p99=quantile(c.PREDICT_LATENCY, 0.99),
+            ),
+        ),
+    ),
+    (
+        "Autoscaling of the serving side",
+        (
+            _panel(
+                "Requests under way, and what a replica is to have of them",
+                "short",
+                (r.TOTAL_ONGOING, r.TARGET_ONGOING),
+                **{
+                    "{{deployment}}": latest(r.TOTAL_ONGOING, "max", "deployment"),
+                    "target of {{deployment}}": latest(r.TARGET_ONGOING, "max", "deployment"),
+                },
+            ),
+            _panel(
+                "Replicas: wished for and decided on",
+                "short",
+                (r.DESIRED_REPLICAS, r.TARGET_REPLICAS),
+                **{
+                    "wished for, {{deployment}}": latest(r.DESIRED_REPLICAS, "max", "deployment"),
+                    "decided on, {{deployment}}": latest(r.TARGET_REPLICAS, "max", "deployment"),
+                },
+            ),
+            _panel(
+                "Replicas that are healthy",
+                "short",
+                (r.HEALTHY_REPLICAS,),
+                **{"{{deployment}}": latest(r.HEALTHY_REPLICAS, "sum", "deployment")},
             ),
         ),
     ),

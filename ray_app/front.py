@@ -35,6 +35,8 @@ _FIXED = {
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "30",
     # A busy machine takes longer than Serve's five seconds to start its processes.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    # Serve looks every ten seconds, and starts a dead HAProxy again after three looks in vain.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     # One good look suffices: a replica is listed only after its constructor.
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",

@@ -25,8 +25,9 @@ from tuning.data import Dataset
 from tuning.objective import FAILED, Outcome, Stage, TrialRecord, try_spec
 from tuning.settings import TuningSettings
 
-_NICENESS: Final = 5
-"""Trials yield to whoever stores, scores and serves on the same machine."""
+_NICENESS: Final = 15
+"""Trials yield to whoever stores, scores and serves here: while both want a core, a trial gets a
+thirtieth of what a process of niceness 0 gets (`docs/decisions/0021`)."""
 
 _SCREEN_MACHINES: Final = 8
 """Machines of a first trial: the scatter between machines matters more than a long history."""

@@ -11,37 +11,14 @@ import msgspec
 import numpy as np
 import uvicorn
 from fastapi import Body, FastAPI, Response
-from pydantic import AwareDatetime, BaseModel
-from sklearn.cluster import KMeans
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from benchmarks.serving import model
+from benchmarks.serving.usual import Answer, Usual, Window
 from domain.readings import History
 from domain.wire import parse_instant
 from ray_app.champions import Champion
+from ray_app.compute import one_thread
 from ray_app.serve.verdict import predict
-
-
-class Reading(BaseModel):
-    """One reading of twenty sensors."""
-
-    timestamp: AwareDatetime
-    values: dict[str, float]
-
-
-class Window(BaseModel):
-    """Several readings, oldest first."""
-
-    machine_class: str
-    readings: list[Reading]
-
-
-class Answer(BaseModel):
-    """A score for each."""
-
-    scores: list[float]
-    clusters: list[int]
 
 
 def same_call(champion: Champion, asked: dict[str, Any]) -> bytes:
@@ -58,9 +35,9 @@ def same_call(champion: Champion, asked: dict[str, Any]) -> bytes:
 def build(package: Path) -> FastAPI:
     """Return the application."""
     app = FastAPI()
+    one_thread()
     champion = model.champion(package)
-    training = model.rows(1200, 1)
-    sklearn_way = make_pipeline(StandardScaler(), KMeans(8, n_init=1, random_state=0)).fit(training)
+    usual = Usual(model.rows(1200, 1))
 
     @app.post("/predict")
     async def one(asked: Annotated[dict[str, Any], Body()]) -> Response:
@@ -68,11 +45,7 @@ def build(package: Path) -> FastAPI:
 
     @app.post("/batch")
     async def many(asked: Window) -> Answer:
-        names = model.CLASS.sensor_names
-        values = np.array([[one.values[name] for name in names] for one in asked.readings])
-        distances = sklearn_way.transform(values)
-        clusters = sklearn_way.predict(values)
-        return Answer(scores=distances.min(axis=1).tolist(), clusters=clusters.tolist())
+        return usual.answer(asked)
 
     return app
 

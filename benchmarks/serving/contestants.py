@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -29,17 +30,62 @@ class Contestant:
         url: Where predictions are asked for.
         process: What serves; its input is a pipe.
         body: A request in its own form; ours when None.
+        said: What it says after its first line.
     """
 
     url: str
     process: subprocess.Popen[str]
     body: Path | None = None
 
-    def tell(self) -> None:
+    said: "Lines | None" = None
+
+    def tell(self, line: str) -> None:
         """Send one line to its input."""
         assert self.process.stdin is not None
-        self.process.stdin.write("next\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
+
+    def heard(self, line: str) -> bool:
+        """Return whether it has said a line."""
+        return self.said is not None and self.said.heard(line)
+
+    def await_line(self, line: str, within_s: float = _WITHIN_S) -> None:
+        """Await a line.
+
+        Raises:
+            TimeoutError: It was not said in time.
+        """
+        if self.said is None or not self.said.wait(line, within_s):
+            raise TimeoutError(f"{line!r} was not said within {within_s:.0f} s")
+
+
+class Lines:
+    """What a process says, read beside everything else.
+
+    Args:
+        out: Its output, which is read to its end.
+    """
+
+    def __init__(self, out: IO[str]) -> None:
+        self._lines: list[str] = []
+        self._more = threading.Condition()
+        threading.Thread(target=self._read, args=(out,), daemon=True).start()
+
+    def heard(self, line: str) -> bool:
+        """Return whether a line was said."""
+        with self._more:
+            return line in self._lines
+
+    def wait(self, line: str, within_s: float) -> bool:
+        """Await a line; return whether it came in time."""
+        with self._more:
+            return self._more.wait_for(lambda: line in self._lines, within_s)
+
+    def _read(self, out: IO[str]) -> None:
+        for line in out:
+            with self._more:
+                self._lines.append(line.strip())
+                self._more.notify_all()
 
 
 @contextmanager
@@ -107,7 +153,8 @@ def ours(folder: Path) -> Iterator[Contestant]:
     home.mkdir()
     with _started([*_module("ours"), str(folder), str(home)], log, {}) as process:
         url = f"{_first_line(process, log)}/api/v1/predict"
-        yield Contestant(url, process)
+        assert process.stdout is not None
+        yield Contestant(url, process, said=Lines(process.stdout))
 
 
 @contextmanager
@@ -124,10 +171,12 @@ def bare(folder: Path) -> Iterator[Contestant]:
 @contextmanager
 def default_proxy(folder: Path) -> Iterator[Contestant]:
     """Start two FastAPI deployments under Serve's default proxy."""
-    home, port, log = folder / "naive", quiet_ports(1)[0], folder / "naive.log"
-    home.mkdir()
-    command = [*_module("naive"), str(folder / "1.model"), str(port), str(home)]
-    with _started(command, log, {"MILLWRIGHT_HOME": str(home)}) as process:
+    port, log = quiet_ports(1)[0], folder / "naive.log"
+    command = [*_module("naive"), str(folder / "1.model"), str(port)]
+    # It takes part with the priority that ours has.
+    with _started(
+        command, log, {"RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
+    ) as process:
         _first_line(process, log)
         url = f"http://127.0.0.1:{port}/predict"
         _await_answer(url, model.body(1), log)

@@ -1,6 +1,6 @@
 """The usual way on Ray Serve: a FastAPI ingress that asks a model deployment by handle.
 
-    python -m benchmarks.serving.naive PACKAGE PORT HOME
+    python -m benchmarks.serving.naive PACKAGE PORT
 
 Under Serve's default proxy. Prints `ready` and runs until its input ends.
 """
@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import ray
 from fastapi import Body, FastAPI, Response
 from ray import serve
 
 from benchmarks.serving import model
 from benchmarks.serving.bare import same_call
-from ray_app import cluster, front
 
 web = FastAPI()
 
@@ -46,18 +46,21 @@ class Web:
         return Response(found, media_type="application/json")
 
 
-def main(package: str, port: int, home: Path) -> None:
+def main(package: str, port: int) -> None:
     """Serve until the input ends."""
-    with cluster.local(home, dashboard_port=front.quiet_ports(1)[0]):
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        # Decorated classes are deployments, which their declared types do not say.
-        web_class: Any = Web
-        model_class: Any = Model
-        serve.run(web_class.bind(model_class.bind(package)), route_prefix="/")
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.read()
+    # A plain cluster without a token: this process has imported Ray already, and it reads its mode
+    # of authentication once, at the import.
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    # Decorated classes are deployments, which their declared types do not say.
+    web_class: Any = Web
+    model_class: Any = Model
+    serve.run(web_class.bind(model_class.bind(package)), route_prefix="/")
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    ray.shutdown()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]))

@@ -2,16 +2,20 @@
 
     python -m benchmarks.serving.ours PACKAGES HOME
 
-PACKAGES is a folder with two models; the first becomes the champion. Prints the URL, then promotes
-the other one for every line of its input, and runs until that ends.
+PACKAGES is a folder with two models; the first becomes the champion. Prints the URL, then does what
+each line of its input says, and runs until that ends.
 """
 
 import hashlib
 import os
 import sys
+import threading
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.serving import model
+from domain.readings import History
 from ray_app import cluster, front, serving
 from ray_app.embedded import postgres
 from ray_app.embedded.supervisor import Supervisor
@@ -19,6 +23,9 @@ from storage import models, roster_store
 from storage.connect import session
 from storage.migrate import upgrade
 from storage.settings import StorageSettings
+
+_TRIALS = 200
+"""More than end while anybody measures."""
 
 
 def store(storage: StorageSettings, packages: list[bytes]) -> None:
@@ -45,6 +52,47 @@ def promote(storage: StorageSettings, version: int) -> None:
         models.promote(on, model.CLASS.name, version, actor="benchmark", reason="measured")
 
 
+def obey(storage: StorageSettings) -> None:
+    """Do what each line of the input says, until it ends: `next` promotes, `sweep` sweeps."""
+    version = 1
+    for line in sys.stdin:
+        if line.strip() == "sweep":
+            threading.Thread(target=sweep, daemon=True).start()
+        else:
+            version = 3 - version
+            promote(storage, version)
+
+
+def sweep() -> None:
+    """Try configurations as a sweep does, on the cluster that serves; say when trials run."""
+    # Not before the cluster: it imports Ray, which reads its token at that time.
+    from tuning.data import Dataset
+    from tuning.search import search
+    from tuning.settings import TuningSettings
+
+    instants = 1_750_000_000_000_000 + np.arange(3600, dtype=np.int64) * 500_000
+    histories = tuple(
+        History(machine=f"m{number}", instants_us=instants, values=model.rows(3600, number))
+        for number in range(8)
+    )
+    dataset = Dataset(machine_class=model.CLASS, histories=histories)
+    told: list[object] = []
+
+    def tell(record: object) -> None:
+        if not told:
+            say("sweeping")
+        told.append(record)
+
+    search(dataset, TuningSettings(tracking_uri="", trials=_TRIALS), tell)
+    say("swept")
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(packages: Path, home: Path) -> None:
     """Serve until the input ends."""
     with Supervisor() as supervisor, front.prepared():
@@ -63,10 +111,8 @@ def main(packages: Path, home: Path) -> None:
         with cluster.local(home, dashboard_port=front.quiet_ports(1)[0]) as ray:
             url = serving.deploy(ray.dashboard, host="127.0.0.1", port=front.quiet_ports(1)[0])
             serving.wait(ray.dashboard, url)
-            sys.stdout.write(f"{url}\n")
-            sys.stdout.flush()
-            for number, _ in enumerate(sys.stdin):
-                promote(storage, 2 - number % 2)
+            say(url)
+            obey(storage)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.serving import model
 from domain.machines import Machine
 from domain.readings import History, ReadingBatch
+from ray_app.compute import one_thread
 from ray_app.judge import Judge
 
 _MACHINES = 50
@@ -47,6 +48,7 @@ def _batches() -> list[ReadingBatch]:
 
 def readings_per_s(package: Path, *, rounds: int) -> float:
     """Return the median over rounds; every round is a judge without memory."""
+    one_thread()
     champion = model.champion(package)
     batches = _batches()
     machines = {
@@ -57,9 +59,12 @@ def readings_per_s(package: Path, *, rounds: int) -> float:
     for _ in range(rounds):
         judge = Judge(_NoPast(), (), {})
         judge.judge(batches[0], machines, champion)
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         scored = sum(judge.judge(one, machines, champion).scored for one in batches[1:])
         found.append(scored / (time.perf_counter() - began))
+        # On a machine that others use as well this is what the scorer itself can be held to.
+        alone = scored / (time.process_time() - busy)
+        print(f"scorer: {found[-1]:,.0f} readings/s, {alone:,.0f} per second of CPU", flush=True)
         if scored != _BATCH_ROWS * (_BATCHES - 1):
             raise ValueError(f"only {scored} readings were scored")
     return statistics.median(found)

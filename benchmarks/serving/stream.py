@@ -45,6 +45,8 @@ _WARM_S = 30.0
 
 _ILL_BY = 60.0
 _WITHIN_S = 60.0
+"""Patience for the last anomaly."""
+
 _NAMES = [f"machine-{number:02}" for number in range(MACHINES)]
 
 

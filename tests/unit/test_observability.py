@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,16 @@ from observability.__main__ import GENERATED
 from observability.alerts import ALERTS
 from observability.catalogue import CATALOGUE, Kind, Metric, NoMetrics
 from observability.dashboard import ROWS, dashboard
+from observability.ray_series import RAY_SERIES
 
 _ROOT = Path(__file__).parents[2]
 _PANELS = [panel for _title, panels in ROWS for panel in panels]
-_KNOWN = {f"ray_{metric.series}": metric for metric in CATALOGUE}
+_KNOWN = {f"ray_{metric.series}": metric for metric in (*CATALOGUE, *RAY_SERIES)}
 _KNOWN |= {f"ray_{m.name}_bucket": m for m in CATALOGUE if m.kind is Kind.HISTOGRAM}
 
 
 def _used(query: str) -> set[str]:
-    return {_KNOWN[name].name for name in re.findall(r"ray_millwright_\w+", query)}
+    return {_KNOWN[name].name for name in re.findall(r"ray_(?:millwright|serve)_\w+", query)}
 
 
 def test_every_declared_metric_is_in_the_catalogue() -> None:
@@ -70,14 +72,24 @@ def test_the_dashboard_shows_the_whole_catalogue() -> None:
         assert read == {metric.name for metric in panel.metrics}, panel.title
         shown |= read
 
-    assert shown == {metric.name for metric in CATALOGUE}
+    assert shown == {metric.name for metric in (*CATALOGUE, *RAY_SERIES)}
+
+
+@pytest.mark.parametrize("metric", RAY_SERIES, ids=lambda metric: metric.name)
+def test_what_ray_itself_exports_is_known_to_the_installed_ray(metric: Metric) -> None:
+    """A panel over a series that another release calls otherwise would stay empty in silence."""
+    found = find_spec("ray")
+    assert found is not None
+    assert found.origin is not None
+    folder = Path(found.origin).parent / "serve" / "_private"
+    assert any(f'"{metric.name}"' in one.read_text() for one in folder.glob("*.py"))
 
 
 def test_queries_suit_the_kind_of_their_metric() -> None:
     """Counters are rated before they are summed, and their labels are declared."""
     for panel in _PANELS:
         for legend, query in panel.queries:
-            for name in re.findall(r"ray_millwright_\w+", query):
+            for name in re.findall(r"ray_(?:millwright|serve)_\w+", query):
                 metric = _KNOWN[name]
                 assert ("rate(" in query) == (metric.kind is not Kind.GAUGE), query
                 labels = re.findall(r"{{(\w+)}}", legend)

@@ -1,0 +1,256 @@
+"""What callers of predict see while parts of the serving side are killed, swapped or away.
+
+Short counts in `make test`; `make nightly` runs the full ones. The load is the benchmark's
+generator, a process of its own: whatever is not a 2xx counts as failed, a refused connection too.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx
+import psutil
+import pytest
+
+from benchmarks.serving import model, ours
+from benchmarks.serving.driving import Figures, drive
+from ray_app import cluster, front, serving
+from ray_app.embedded import postgres as postgres_service
+from ray_app.embedded.supervisor import Supervisor
+from storage.migrate import upgrade
+from storage.settings import StorageSettings
+
+_log = logging.getLogger(__name__)
+
+NIGHTLY = os.environ.get("MILLWRIGHT_TEST_PROFILE") == "nightly"
+_USER, _PG = "sensor_user", "pg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Millwright as it is deployed, over a server that may be stopped.
+
+    Attributes:
+        url: Of predict.
+        storage: Where the server is.
+        one: File with a request for one reading.
+        supervisor: Owns the server.
+        folder: The server's data.
+    """
+
+    url: str
+    storage: StorageSettings
+    one: Path
+    supervisor: Supervisor
+    folder: Path
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Return our processes whose command line begins so."""
+        family = psutil.Process().children(recursive=True)
+        return [one for one in family if _called(one).startswith(name)]
+
+    def version(self) -> int:
+        """Return the version that answered."""
+        answer = httpx.post(self.url, content=self.one.read_bytes(), headers=_JSON, timeout=30)
+        return int(answer.json()["model"]["version"])
+
+
+_JSON = {"content-type": "application/json"}
+
+
+def _called(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def site(run_home: Path) -> Iterator[Site]:
+    """Deploy the applications over a server of their own, with a champion."""
+    folder, before = run_home / "faults", dict(os.environ)
+    folder.mkdir()
+    one = folder / "one.json"
+    one.write_bytes(model.body(1))
+    try:
+        with Supervisor() as supervisor, front.prepared() as fast:
+            assert fast
+            storage = _server(supervisor, folder)
+            upgrade(storage)
+            ours.store(storage, [model.package(seed) for seed in (1, 2)])
+            os.environ |= {
+                "MILLWRIGHT_HOME": str(folder / "home"),
+                "POSTGRES_HOST": storage.host,
+                "POSTGRES_PORT": str(storage.port),
+                "POSTGRES_USER": storage.user,
+                "POSTGRES_DB": storage.database,
+            }
+            with cluster.local(folder / "home", dashboard_port=_port(), cpus=3) as ray:
+                url = serving.deploy(ray.dashboard, host="127.0.0.1", port=_port())
+                serving.wait(ray.dashboard, url)
+                made = Site(
+                    url=f"{url}/api/v1/predict",
+                    storage=storage,
+                    one=one,
+                    supervisor=supervisor,
+                    folder=folder,
+                )
+                await_true(lambda: _status(made) == 200, 60)
+                yield made
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _server(supervisor: Supervisor, folder: Path) -> StorageSettings:
+    server = postgres_service.start(supervisor, folder / _PG)
+    server.ensure(_USER, "served")
+    return server.settings(_USER, "", "served")
+
+
+def _port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _status(site: Site) -> int:
+    try:
+        return httpx.post(
+            site.url, content=site.one.read_bytes(), headers=_JSON, timeout=30
+        ).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def await_true(holds: Callable[[], bool], within_s: float) -> float:
+    """Await a condition; return the seconds until it held."""
+    began = monotonic()
+    while not holds():
+        assert monotonic() - began < within_s, f"not within {within_s} s"
+        sleep(0.05)
+    return monotonic() - began
+
+
+@contextmanager
+def load(site: Site, seconds: float, callers: int) -> Iterator[Figures]:
+    """Ask beside the block, and until the time is over; what was measured is there behind it."""
+    found: Figures = {}
+
+    def run() -> None:
+        found.update(drive(site.url, site.one, seconds=seconds, connections=callers))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield found
+    finally:
+        thread.join()
+
+
+@pytest.mark.timeout(240)
+def test_no_request_fails_while_champions_are_swapped_again_and_again(site: Site) -> None:
+    """Loaded and verified beside the traffic: no failure, and the slowest are not much slower."""
+    swaps = 20 if NIGHTLY else 4
+    calm = drive(site.url, site.one, seconds=5, connections=8)
+    with load(site, swaps * 1.5 + 2, callers=8) as found:
+        for swap in range(swaps):
+            wanted = 2 - swap % 2
+            ours.promote(site.storage, wanted)
+            await_true(lambda wanted=wanted: site.version() == wanted, 20)  # type: ignore[misc]
+
+    assert (calm["failed"], found["failed"]) == (0, 0)
+    assert found["good"] > 100
+    if NIGHTLY:
+        assert found["p99_ms"] < 2 * calm["p99_ms"]
+
+
+@pytest.mark.timeout(400)
+def test_no_request_fails_while_the_controller_is_killed(site: Site) -> None:
+    """Replicas and front go on; the controller comes back and finds them."""
+    kills = 5 if NIGHTLY else 1
+    with load(site, kills * 8 + 2, callers=8) as found:
+        for _ in range(kills):
+            (victim,) = site.processes("ray::ServeController")
+            victim.kill()
+            await_true(
+                lambda gone=victim.pid: (
+                    [  # type: ignore[misc]
+                        one.pid for one in site.processes("ray::ServeController") if one.pid != gone
+                    ]
+                    != []
+                ),
+                60,
+            )
+
+    assert found["failed"] == 0
+    assert found["good"] > 100
+
+
+@pytest.mark.timeout(400)
+def test_after_a_kill_of_the_front_callers_are_answered_within_seconds(site: Site) -> None:
+    """HAProxy is started again; whoever connects meanwhile is refused, not left waiting."""
+    for _ in range(3 if NIGHTLY else 1):
+        fronts = [one for one in psutil.Process().children(recursive=True) if _is_front(one)]
+        assert fronts
+        for victim in fronts:
+            victim.kill()
+        psutil.wait_procs(fronts, timeout=10)
+        # Beside a whole test run processes start several times as slowly.
+        within_s = 5 if NIGHTLY else 20
+        took_s = await_true(lambda: _status(site) == 200, 60)
+        _log.info("answered again %.1f s after HAProxy was killed", took_s)
+        assert took_s < within_s
+
+
+def _is_front(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "haproxy"
+    except psutil.Error:
+        return False
+
+
+@pytest.mark.timeout(400)
+def test_predict_answers_on_while_the_database_is_away(site: Site) -> None:
+    """The champion is in memory; what needs no stored reading needs no database. Nor MLflow."""
+    away_s = 60 if NIGHTLY else 8
+    with load(site, away_s + 4, callers=8) as found:
+        site.supervisor.stop("postgres")
+        sleep(away_s)
+        served = site.version()
+        _server(site.supervisor, site.folder)
+
+    assert served in {1, 2}
+    assert found["failed"] == 0
+    wanted = 3 - served
+    ours.promote(site.storage, wanted)
+    await_true(lambda: site.version() == wanted, 60)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_replicas_that_are_killed_cost_nobody_an_answer_while_another_lives(site: Site) -> None:
+    """Ten kill -9 of one of two replicas: the front asks the other; load up and down fails none."""
+    with load(site, 45, callers=48) as rising:
+        await_true(lambda: len(_replicas(site)) == 2, 45)
+    assert rising["failed"] == 0
+    with load(site, 300, callers=48) as found:
+        for _ in range(10):
+            await_true(lambda: len(_replicas(site)) == 2, 60)
+            # It is listed once the front has seen it answer.
+            sleep(4)
+            _replicas(site)[0].kill()
+    assert found["failed"] <= 0.001 * found["good"]
+    with load(site, 150, callers=1) as falling:
+        await_true(lambda: len(_replicas(site)) == 1, 150)
+    assert falling["failed"] == 0
+
+
+def _replicas(site: Site) -> list[psutil.Process]:
+    return site.processes("ray::ServeReplica:predictor")
