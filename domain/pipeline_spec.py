@@ -28,6 +28,7 @@ class PipelineSpec:
         recover_s: Seconds of calm after which a frozen baseline moves to the new level.
         regimes: At most this many operating regimes; 1 switches them off.
         clusters: Centres or mixture components of detectors that have them.
+        neighbours: Nearest healthy rows that knn, lof and glosh look at.
         variance: Share of variance that PCA keeps in its model; in (0, 1).
         trim: Share of training rows taken for contamination and left out; in [0, 0.5).
         quantile: Quantile of out-of-fold scores that becomes the threshold; in (0.5, 1].
@@ -43,6 +44,7 @@ class PipelineSpec:
     recover_s: float = 60.0
     regimes: int = 4
     clusters: int = 2
+    neighbours: int = 10
     variance: float = 0.9
     trim: float = 0.01
     quantile: float = 0.999
@@ -101,6 +103,7 @@ def _problems(spec: PipelineSpec) -> tuple[str, ...]:
         _within("recover_s", spec.recover_s, 0, 86_400),
         _within("regimes", spec.regimes, 1, 16, closed=True),
         _within("clusters", spec.clusters, 1, 64, closed=True),
+        _within("neighbours", spec.neighbours, 1, 100, closed=True),
         _within("variance", spec.variance, 0, 0.9999),
         _within("trim", spec.trim, 0, 0.5, closed=True),
         _within("quantile", spec.quantile, 0.5, 1),
