@@ -9,6 +9,7 @@ import msgspec
 from domain.detectors import DETECTORS
 from domain.errors import BadInputError
 from domain.features.kinds import FEATURE_SETS, scales_of
+from domain.thresholds import THRESHOLDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,9 @@ class PipelineSpec:
         neighbours: Nearest healthy rows that knn, lof and glosh look at.
         variance: Share of variance that PCA keeps in its model; in (0, 1).
         trim: Share of training rows taken for contamination and left out; in [0, 0.5).
-        quantile: Quantile of out-of-fold scores that becomes the threshold; in (0.5, 1].
+        threshold: Name in `THRESHOLDS`.
+        return_s: Seconds of health in which the threshold `evt` is exceeded once.
+        quantile: Quantile of out-of-fold scores that becomes the threshold `margin`; in (0.5, 1].
         margin: Factor on that quantile; >= 1.
         blocks: Contiguous blocks of the out-of-fold scores; >= 2.
     """
@@ -47,6 +50,8 @@ class PipelineSpec:
     neighbours: int = 10
     variance: float = 0.9
     trim: float = 0.01
+    threshold: str = "margin"
+    return_s: float = 86_400.0
     quantile: float = 0.999
     margin: float = 4 / 3
     blocks: int = 5
@@ -106,6 +111,8 @@ def _problems(spec: PipelineSpec) -> tuple[str, ...]:
         _within("neighbours", spec.neighbours, 1, 100, closed=True),
         _within("variance", spec.variance, 0, 0.9999),
         _within("trim", spec.trim, 0, 0.5, closed=True),
+        _member("threshold", spec.threshold, THRESHOLDS),
+        _within("return_s", spec.return_s, 0, 3650 * 86_400),
         _within("quantile", spec.quantile, 0.5, 1),
         _within("margin", spec.margin, 1, 100, closed=True),
         _within("blocks", spec.blocks, 2, 100, closed=True),

@@ -3,7 +3,8 @@
 Features explain most of what differs between configurations and the family of the detector little
 (`docs/decisions/0004` says what was measured), so windows, baselines and feature sets are searched
 as finely as detectors. Choices hang together: only a gated feature set has a gate, only a mixture
-has components, only PCA keeps a share of variance.
+has components, only PCA keeps a share of variance, only a return period makes a threshold without
+a margin.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from domain.features.kinds import FEATURE_SETS, is_gated
 from domain.pipeline_spec import PipelineSpec
+from domain.thresholds import THRESHOLDS
 
 DETECTORS: Final = (
     "pca",
@@ -19,18 +21,27 @@ DETECTORS: Final = (
     "gmm",
     "gmm-diag",
     "kmeans",
+    "minibatch",
+    "birch",
     "dbscan",
     "hdbscan",
+    "glosh",
+    "knn",
+    "lof",
     "scales",
     "ensemble",
+    "ensemble-wide",
 )
 _CENTRES: Final = "centres"
-"""Clusters of KMeans under a name of their own: Optuna knows a name by one distribution."""
+"""Clusters of k-means under a name of their own: Optuna knows a name by one distribution."""
 
-_CLUSTERED: Final = frozenset({"mahalanobis", "gmm", "gmm-diag", "ensemble"})
-_REDUCING: Final = frozenset({"pca", "scales", "ensemble"})
+_CLUSTERED: Final = frozenset({"mahalanobis", "gmm", "gmm-diag", "ensemble", "ensemble-wide"})
+_CENTRED: Final = frozenset({"kmeans", "minibatch"})
+_REDUCING: Final = frozenset({"pca", "scales", "ensemble", "ensemble-wide"})
+_NEIGHBOURLY: Final = frozenset({"glosh", "knn", "lof", "ensemble-wide"})
 _WINDOWS_S: Final = (5.0, 120.0)
 _BASELINES_S: Final = (150.0, 1800.0)
+_RETURNS_S: Final = (3600.0, 30 * 86_400.0)
 
 
 class Suggests(Protocol):
@@ -58,12 +69,17 @@ def suggest(trial: Suggests) -> None:
     detector = trial.suggest_categorical("detector", DETECTORS)
     if detector in _CLUSTERED:
         trial.suggest_int("clusters", 1, 6)
-    elif detector == "kmeans":
+    elif detector in _CENTRED:
         trial.suggest_int(_CENTRES, 2, 24, log=True)
     if detector in _REDUCING:
         trial.suggest_float("variance", 0.6, 0.99)
-    trial.suggest_categorical("quantile", (0.99, 0.995, 0.999))
-    trial.suggest_float("margin", 1.1, 1.6)
+    if detector in _NEIGHBOURLY:
+        trial.suggest_int("neighbours", 4, 32, log=True)
+    if trial.suggest_categorical("threshold", THRESHOLDS) == "margin":
+        trial.suggest_categorical("quantile", (0.99, 0.995, 0.999))
+        trial.suggest_float("margin", 1.1, 1.6)
+    else:
+        trial.suggest_float("return_s", *_RETURNS_S, log=True)
     trial.suggest_categorical("trim", (0.0, 0.01, 0.03))
 
 
@@ -118,6 +134,8 @@ _STRONG: Final = (
     PipelineSpec(features="gated-trend", detector="gmm-diag", clusters=3, window_s=30.0),
     PipelineSpec(features="window", detector="pca", window_s=30.0),
     PipelineSpec(features="gated", detector="dbscan", window_s=30.0),
+    PipelineSpec(threshold="evt"),
+    PipelineSpec(features="gated", detector="birch", window_s=30.0),
 )
 
 

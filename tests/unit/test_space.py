@@ -21,7 +21,9 @@ def draws(count: int, seed: int) -> list[dict[str, object]]:
     return drawn
 
 
-CLUSTERED = {"mahalanobis", "gmm", "gmm-diag", "ensemble"}
+CLUSTERED = {"mahalanobis", "gmm", "gmm-diag", "ensemble", "ensemble-wide"}
+REDUCING = {"pca", "scales", "ensemble", "ensemble-wide"}
+NEIGHBOURLY = {"glosh", "knn", "lof", "ensemble-wide"}
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +49,12 @@ def test_only_what_matters_is_drawn() -> None:
     """A parameter without effect would only mislead the sampler."""
     for drawn in draws(100, seed=2):
         assert ("gate_sd" in drawn) == str(drawn["features"]).startswith("gated")
-        assert ("variance" in drawn) == (drawn["detector"] in {"pca", "scales", "ensemble"})
+        assert ("variance" in drawn) == (drawn["detector"] in REDUCING)
         assert ("clusters" in drawn) == (drawn["detector"] in CLUSTERED)
-        assert ("centres" in drawn) == (drawn["detector"] == "kmeans")
+        assert ("centres" in drawn) == (drawn["detector"] in {"kmeans", "minibatch"})
+        assert ("neighbours" in drawn) == (drawn["detector"] in NEIGHBOURLY)
+        assert ("margin" in drawn) == ("quantile" in drawn) == (drawn["threshold"] == "margin")
+        assert ("return_s" in drawn) == (drawn["threshold"] == "evt")
 
 
 @pytest.mark.parametrize("spec", warm_start(1000), ids=lambda spec: spec.to_json())
