@@ -27,6 +27,7 @@ class PipelineSpec:
         gate_sd: Deviation in healthy standard deviations of the window's mean at which a sensor's
             baseline freezes.
         recover_s: Seconds of calm after which a frozen baseline moves to the new level.
+        horizon_s: Seconds after its training that a whitened feature set is meant for.
         regimes: At most this many operating regimes; 1 switches them off.
         clusters: Centres or mixture components of detectors that have them.
         neighbours: Nearest healthy rows that knn, lof and glosh look at.
@@ -45,6 +46,7 @@ class PipelineSpec:
     baseline_s: float = 600.0
     gate_sd: float = 4.0
     recover_s: float = 60.0
+    horizon_s: float = 1800.0
     regimes: int = 4
     clusters: int = 2
     neighbours: int = 10
@@ -106,6 +108,7 @@ def _problems(spec: PipelineSpec) -> tuple[str, ...]:
         _within("baseline_s", spec.baseline_s, 0, 30 * 86_400),
         _within("gate_sd", spec.gate_sd, 0, 1000),
         _within("recover_s", spec.recover_s, 0, 86_400),
+        _within("horizon_s", spec.horizon_s, 0, 365 * 86_400),
         _within("regimes", spec.regimes, 1, 16, closed=True),
         _within("clusters", spec.clusters, 1, 64, closed=True),
         _within("neighbours", spec.neighbours, 1, 100, closed=True),

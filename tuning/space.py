@@ -2,16 +2,16 @@
 
 Features explain most of what differs between configurations and the family of the detector little
 (`docs/decisions/0004` says what was measured), so windows, baselines and feature sets are searched
-as finely as detectors. Choices hang together: only a gated feature set has a gate, only a mixture
-has components, only PCA keeps a share of variance, only a return period makes a threshold without
-a margin.
+as finely as detectors. Choices hang together: only a gated feature set has a gate, only a whitened
+one a horizon, only a mixture has components, only PCA keeps a share of variance, and only a
+threshold without a return period has a margin.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, Final, Protocol
 
-from domain.features.kinds import FEATURE_SETS, is_gated
+from domain.features.kinds import FEATURE_SETS, is_gated, is_whitened
 from domain.pipeline_spec import PipelineSpec
 from domain.thresholds import THRESHOLDS
 
@@ -41,6 +41,7 @@ _REDUCING: Final = frozenset({"pca", "scales", "ensemble", "ensemble-wide"})
 _NEIGHBOURLY: Final = frozenset({"glosh", "knn", "lof", "ensemble-wide"})
 _WINDOWS_S: Final = (5.0, 120.0)
 _BASELINES_S: Final = (150.0, 1800.0)
+_HORIZONS_S: Final = (300.0, 4 * 3600.0)
 _RETURNS_S: Final = (3600.0, 30 * 86_400.0)
 
 
@@ -65,6 +66,8 @@ def suggest(trial: Suggests) -> None:
         trial.suggest_float("baseline_s", *_BASELINES_S, log=True)
         trial.suggest_float("gate_sd", 2.5, 6.0)
         trial.suggest_float("recover_s", 20.0, 180.0, log=True)
+    if is_whitened(features):
+        trial.suggest_float("horizon_s", *_HORIZONS_S, log=True)
     trial.suggest_int("regimes", 1, 6)
     detector = trial.suggest_categorical("detector", DETECTORS)
     if detector in _CLUSTERED:
@@ -135,6 +138,8 @@ _STRONG: Final = (
     PipelineSpec(features="window", detector="pca", window_s=30.0),
     PipelineSpec(features="gated", detector="dbscan", window_s=30.0),
     PipelineSpec(threshold="evt"),
+    PipelineSpec(features="window-whitened", detector="kmeans", clusters=2, window_s=30.0),
+    PipelineSpec(features="gated-bands", detector="pca", window_s=60.0),
     PipelineSpec(features="gated", detector="birch", window_s=30.0),
 )
 

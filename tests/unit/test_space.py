@@ -49,6 +49,7 @@ def test_only_what_matters_is_drawn() -> None:
     """A parameter without effect would only mislead the sampler."""
     for drawn in draws(100, seed=2):
         assert ("gate_sd" in drawn) == str(drawn["features"]).startswith("gated")
+        assert ("horizon_s" in drawn) == str(drawn["features"]).endswith("-whitened")
         assert ("variance" in drawn) == (drawn["detector"] in REDUCING)
         assert ("clusters" in drawn) == (drawn["detector"] in CLUSTERED)
         assert ("centres" in drawn) == (drawn["detector"] in {"kmeans", "minibatch"})
