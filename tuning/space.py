@@ -32,8 +32,14 @@ DETECTORS: Final = (
     "ensemble",
     "ensemble-wide",
 )
+EUCLIDEAN: Final = ("kmeans", "minibatch", "birch", "dbscan", "hdbscan", "glosh", "knn", "lof")
+"""Detectors that take distances as they are; others would undo whitened features' whitening."""
+
 _CENTRES: Final = "centres"
 """Clusters of k-means under a name of their own: Optuna knows a name by one distribution."""
+
+_DISTANCE: Final = "distance"
+"""Detector of whitened features, for the same reason."""
 
 _CLUSTERED: Final = frozenset({"mahalanobis", "gmm", "gmm-diag", "ensemble", "ensemble-wide"})
 _CENTRED: Final = frozenset({"kmeans", "minibatch"})
@@ -69,7 +75,10 @@ def suggest(trial: Suggests) -> None:
     if is_whitened(features):
         trial.suggest_float("horizon_s", *_HORIZONS_S, log=True)
     trial.suggest_int("regimes", 1, 6)
-    detector = trial.suggest_categorical("detector", DETECTORS)
+    if is_whitened(features):
+        detector = trial.suggest_categorical(_DISTANCE, EUCLIDEAN)
+    else:
+        detector = trial.suggest_categorical("detector", DETECTORS)
     if detector in _CLUSTERED:
         trial.suggest_int("clusters", 1, 6)
     elif detector in _CENTRED:
@@ -92,13 +101,14 @@ def spec_of(drawn: Mapping[str, Any]) -> PipelineSpec:
     Raises:
         BadInputError: A field is unknown or out of range.
     """
-    renamed = {"clusters" if name == _CENTRES else name: value for name, value in drawn.items()}
+    fields_of = {_CENTRES: "clusters", _DISTANCE: "detector"}
+    renamed = {fields_of.get(name, name): value for name, value in drawn.items()}
     return PipelineSpec.from_dict(renamed)
 
 
 def drawn_of(spec: PipelineSpec) -> dict[str, Any]:
     """Return what `suggest` would have drawn for a specification within the space."""
-    recorder = _Recorder({**asdict(spec), _CENTRES: spec.clusters})
+    recorder = _Recorder({**asdict(spec), _CENTRES: spec.clusters, _DISTANCE: spec.detector})
     suggest(recorder)
     return recorder.drawn
 

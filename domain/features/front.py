@@ -93,10 +93,11 @@ class FeatureModel:
         features = np.where(np.isnan(raw.features), self.centre, raw.features) - self.centre
         full, single = self.spread**2
         features /= np.sqrt(full + self._lacking(raw.filled) * np.maximum(single - full, 0.0))
+        features = doubted(features, self.freedom)
         if len(self.whitening):
             # Row by row the same sums, so that any split into calls gives the same numbers.
-            return replace(raw, features=np.einsum("ij,jk->ik", features, self.whitening))
-        return replace(raw, features=doubted(features, self.freedom))
+            features = np.einsum("ij,jk->ik", features, self.whitening)
+        return replace(raw, features=features)
 
     def raw(self, memory: Memory, instants_us: Instants, values: Matrix) -> FeatureRows:
         """Compute features before they are standardised; NaN where a sensor says nothing."""

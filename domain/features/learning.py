@@ -106,8 +106,6 @@ def fit_features(
     model = _standardised(model, spec, histories)
     if not is_whitened(spec.features):
         return model
-    # Doubt is another answer to the same question, and stays out.
-    model = replace(model, freedom=np.full(features, np.inf))
     rows = [
         model.transform(model.new_memory(one.machine), one.instants_us, one.values).features
         for one in histories

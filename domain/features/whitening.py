@@ -5,6 +5,9 @@ the model is replaced. Variograms (half the mean squared difference over a lag) 
 grows with time; a power of the lag, fitted to the longer half of the lags that the history holds,
 extrapolates each feature's growth to the horizon (Cressie 1993, "Statistics for Spatial Data",
 section 2.4). Features that are alike keep the correlation that they have over the longest lag.
+
+Only for detectors that measure plain distances: one that learns a covariance from the whitened
+features (PCA, ellipsoids, mixtures) would find the training period's again and undo the whitening.
 """
 
 from collections.abc import Sequence
