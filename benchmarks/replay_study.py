@@ -1,18 +1,24 @@
 """Does replay rank configurations as labels would? Spearman over random ones, beside silhouette.
 
-    python benchmarks/replay_study.py [--configurations 200] [--data skab,fleet] [--out FILE]
+    python benchmarks/replay_study.py [--configurations 200] [--data skab,fleet,nab]
+        [--processes 2] [--out FILE]
 
 Configurations are drawn at random from the sweep's space. Each is judged twice on the same data: by
 replay, which sees the unlabelled first part only, and by F1 of its verdicts on the rest. On SKAB
-(`MILLWRIGHT_DATA`) both are means or pools over all labelled runs; on simulated pumps over a fleet
-in which each machine fails once. The silhouette exists only where a detector has several centres,
-so replay is also given for those alone.
+(`MILLWRIGHT_DATA`) both are means or pools over all labelled runs; on simulated pumps and fans over
+a fleet of each in which every machine fails once; NAB is one machine. The silhouette exists only
+where a detector has several centres, so replay is also given for those alone.
+
+Each configuration is a line of `--out` as soon as it is judged. Begun again with the same file, the
+study goes on where it was; processes are nice, so that it may run beside other work.
 """
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -36,11 +42,12 @@ from domain.simulation.fleet import Fleet
 from ray_app.datasets import read_dataset
 from tuning.space import spec_of, suggest
 
-DATA: Final = Path(os.environ.get("MILLWRIGHT_DATA", "../shared/data")) / "skab"
+DATA: Final = Path(os.environ.get("MILLWRIGHT_DATA", "../shared/data"))
 START_US: Final = 1_700_000_000_000_000
 MINUTE_US: Final = 60_000_000
 MACHINES: Final = tuple(f"m{at}" for at in range(6))
 RESAMPLES: Final = 500
+NICENESS: Final = 15
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +69,11 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     f1: float
     far: float
 
+    @property
+    def key(self) -> str:
+        """What tells it from others: where, and which configuration."""
+        return _key(self.data, PipelineSpec.from_dict(self.spec))
+
 
 def drawn(count: int, seed: int) -> Iterator[PipelineSpec]:
     """Draw configurations at random from the sweep's space."""
@@ -73,9 +85,10 @@ def drawn(count: int, seed: int) -> Iterator[PipelineSpec]:
         yield spec_of(trial.params)
 
 
-def skab() -> Callable[[PipelineSpec], Judged]:
-    """Return the judge on SKAB's labelled runs."""
-    runs = [one for one in read_dataset(DATA, Format.SKAB).runs if one.anomalous is not None]
+def labelled(data: Format) -> Callable[[PipelineSpec], Judged]:
+    """Return the judge on the labelled runs of SKAB or NAB."""
+    found = read_dataset(DATA / data.value, data).runs
+    runs = [one for one in found if one.anomalous is not None]
 
     def judge(given: PipelineSpec) -> Judged:
         total, results = Confusion(), []
@@ -86,7 +99,7 @@ def skab() -> Callable[[PipelineSpec], Judged]:
             total += Confusion.of(run.truth, score_rest(pipeline, run).told)
         silhouettes = [one.silhouette for one in results if np.isfinite(one.silhouette)]
         replay = float(np.mean([one.objective for one in results]))
-        return _judged("skab", given, replay, silhouettes, total)
+        return _judged(data.value, given, replay, silhouettes, total)
 
     return judge
 
@@ -101,9 +114,9 @@ class Exam:
     failures: dict[str, Failure]
 
 
-def exam(seed: int) -> Exam:
-    """Simulate a fleet of pumps."""
-    fleet = Fleet.create(load_class("pump"), MACHINES, start_us=START_US, seed=seed)
+def exam(machine_class: str, seed: int) -> Exam:
+    """Simulate a fleet of a shipped class."""
+    fleet = Fleet.create(load_class(machine_class), MACHINES, start_us=START_US, seed=seed)
     learnt = _advance(fleet, START_US + 30 * MINUTE_US)
     onset = START_US + 45 * MINUTE_US
     failures = {
@@ -119,23 +132,63 @@ def exam(seed: int) -> Exam:
 
 
 def fleets() -> Callable[[PipelineSpec], Judged]:
-    """Return the judge on a simulated fleet."""
-    one = exam(seed=21)
-    histories = tuple(one.learnt.values())
+    """Return the judge on simulated fleets."""
+    exams = [exam("pump", seed=21), exam("fan", seed=22)]
 
     def judge(spec: PipelineSpec) -> Judged:
-        result = evaluate(spec, histories, one.machine_class, seed=0)[1]
-        pipeline = Pipeline.fit(spec, histories, one.machine_class, seed=0)
-        total = Confusion()
-        for name in MACHINES:
-            state, past, lived = pipeline.new_state(name), one.learnt[name], one.lived[name]
-            pipeline.score(state, past.instants_us, past.values)
-            scores = pipeline.score(state, lived.instants_us, lived.values)
-            total += Confusion.of(_truth(lived, one.failures[name]), scores.score > 1)
-        silhouettes = [result.silhouette] if np.isfinite(result.silhouette) else []
-        return _judged("fleet", spec, result.objective, silhouettes, total)
+        total, results = Confusion(), []
+        for one in exams:
+            histories = tuple(one.learnt.values())
+            results.append(evaluate(spec, histories, one.machine_class, seed=0)[1])
+            pipeline = Pipeline.fit(spec, histories, one.machine_class, seed=0)
+            for name in MACHINES:
+                state, past, lived = pipeline.new_state(name), one.learnt[name], one.lived[name]
+                pipeline.score(state, past.instants_us, past.values)
+                scores = pipeline.score(state, lived.instants_us, lived.values)
+                total += Confusion.of(_truth(lived, one.failures[name]), scores.score > 1)
+        silhouettes = [one.silhouette for one in results if np.isfinite(one.silhouette)]
+        replay = float(np.mean([one.objective for one in results]))
+        return _judged("fleet", spec, replay, silhouettes, total)
 
     return judge
+
+
+@cache
+def judge_of(data: str) -> Callable[[PipelineSpec], Judged]:
+    """Return the judge on a data set; each process keeps its own."""
+    return fleets() if data == "fleet" else labelled(Format(data))
+
+
+def judge_one(data: str, spec: PipelineSpec) -> Judged:
+    """Judge a configuration in a process of its own."""
+    with threadpool_limits(1):
+        return judge_of(data)(spec)
+
+
+def judge_all(
+    data: str, specs: Sequence[PipelineSpec], out: Path, processes: int
+) -> Iterator[Judged]:
+    """Judge what the file does not hold yet; write a line as soon as one is known."""
+    known = {one.key: one for one in read(out) if one.data == data}
+    wanted = {_key(data, spec): spec for spec in specs}
+    yield from (one for key, one in known.items() if key in wanted)
+    left = [spec for key, spec in wanted.items() if key not in known]
+    with (
+        out.open("ab") as lines,
+        ProcessPoolExecutor(processes, initializer=os.nice, initargs=(NICENESS,)) as pool,
+    ):
+        for done in as_completed(pool.submit(judge_one, data, spec) for spec in left):
+            lines.write(msgspec.json.encode(done.result()) + b"\n")
+            lines.flush()
+            yield done.result()
+
+
+def read(out: Path) -> list[Judged]:
+    """Return what a file holds; a last line that was cut off by a kill is left out."""
+    if not out.exists():
+        return []
+    whole = [line for line in out.read_bytes().split(b"\n")[:-1] if line]
+    return [msgspec.json.decode(line, type=Judged) for line in whole]
 
 
 def report(data: str, judged: list[Judged]) -> None:
@@ -160,18 +213,17 @@ def main() -> None:
     """Judge, write a line each, report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configurations", type=int, default=200)
-    parser.add_argument("--data", default="skab,fleet")
-    parser.add_argument("--out", type=Path, default=Path(os.devnull))
+    parser.add_argument("--data", default="skab,fleet,nab")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("replay_study.jsonl"))
     given = parser.parse_args()
-    with given.out.open("wb") as out, threadpool_limits(1):
-        for data in given.data.split(","):
-            judge = {"skab": skab, "fleet": fleets}[data]()
-            judged = []
-            for spec in drawn(given.configurations, seed=5):
-                judged.append(judge(spec))
-                out.write(msgspec.json.encode(judged[-1]) + b"\n")
-                out.flush()
-            report(data, judged)
+    specs = list(drawn(given.configurations, seed=5))
+    for data in given.data.split(","):
+        report(data, list(judge_all(data, specs, given.out, given.processes)))
+
+
+def _key(data: str, spec: PipelineSpec) -> str:
+    return f"{data} {spec.to_json()}"
 
 
 def _judged(

@@ -130,7 +130,9 @@ class Pipeline:
         with threadpool_limits(1):
             front = fit_features(spec, clean, period_s=machine_class.period_s, seed=seed)
             machines = [training_features(front, one) for one in clean]
-            detector, threshold = fit_detector(spec, machines, seed)
+            detector, threshold = fit_detector(
+                spec, machines, seed, period_s=machine_class.period_s
+            )
         return cls(
             spec=spec,
             machine_class=machine_class,

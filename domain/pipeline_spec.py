@@ -9,6 +9,7 @@ import msgspec
 from domain.detectors import DETECTORS
 from domain.errors import BadInputError
 from domain.features.kinds import FEATURE_SETS, scales_of
+from domain.thresholds import THRESHOLDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +27,15 @@ class PipelineSpec:
         gate_sd: Deviation in healthy standard deviations of the window's mean at which a sensor's
             baseline freezes.
         recover_s: Seconds of calm after which a frozen baseline moves to the new level.
+        horizon_s: Seconds after its training that a whitened feature set is meant for.
         regimes: At most this many operating regimes; 1 switches them off.
         clusters: Centres or mixture components of detectors that have them.
+        neighbours: Nearest healthy rows that knn, lof and glosh look at.
         variance: Share of variance that PCA keeps in its model; in (0, 1).
         trim: Share of training rows taken for contamination and left out; in [0, 0.5).
-        quantile: Quantile of out-of-fold scores that becomes the threshold; in (0.5, 1].
+        threshold: Name in `THRESHOLDS`.
+        return_s: Seconds of health in which the threshold `evt` is exceeded once.
+        quantile: Quantile of out-of-fold scores that becomes the threshold `margin`; in (0.5, 1].
         margin: Factor on that quantile; >= 1.
         blocks: Contiguous blocks of the out-of-fold scores; >= 2.
     """
@@ -41,10 +46,14 @@ class PipelineSpec:
     baseline_s: float = 600.0
     gate_sd: float = 4.0
     recover_s: float = 60.0
+    horizon_s: float = 1800.0
     regimes: int = 4
     clusters: int = 2
+    neighbours: int = 10
     variance: float = 0.9
     trim: float = 0.01
+    threshold: str = "margin"
+    return_s: float = 86_400.0
     quantile: float = 0.999
     margin: float = 4 / 3
     blocks: int = 5
@@ -99,10 +108,14 @@ def _problems(spec: PipelineSpec) -> tuple[str, ...]:
         _within("baseline_s", spec.baseline_s, 0, 30 * 86_400),
         _within("gate_sd", spec.gate_sd, 0, 1000),
         _within("recover_s", spec.recover_s, 0, 86_400),
+        _within("horizon_s", spec.horizon_s, 0, 1e12),
         _within("regimes", spec.regimes, 1, 16, closed=True),
         _within("clusters", spec.clusters, 1, 64, closed=True),
+        _within("neighbours", spec.neighbours, 1, 100, closed=True),
         _within("variance", spec.variance, 0, 0.9999),
         _within("trim", spec.trim, 0, 0.5, closed=True),
+        _member("threshold", spec.threshold, THRESHOLDS),
+        _within("return_s", spec.return_s, 0, 1e12),
         _within("quantile", spec.quantile, 0.5, 1),
         _within("margin", spec.margin, 1, 100, closed=True),
         _within("blocks", spec.blocks, 2, 100, closed=True),

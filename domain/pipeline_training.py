@@ -13,7 +13,7 @@ from domain.machines import MachineClass
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, Matrix
 from domain.sensor_health import SensorWatch
-from domain.thresholds import out_of_fold, threshold_of, trimmed
+from domain.thresholds import out_of_fold, return_level, threshold_of, trimmed
 
 MAX_FIT_ROWS: Final = 4000
 """Rows that a detector is fitted to, evenly drawn: windows overlap, more say nothing new."""
@@ -69,7 +69,7 @@ def training_features(front: FeatureModel, history: History) -> Matrix:
 
 
 def fit_detector(
-    spec: PipelineSpec, machines: Sequence[Matrix], seed: int
+    spec: PipelineSpec, machines: Sequence[Matrix], seed: int, *, period_s: float
 ) -> tuple[Detector, float]:
     """Fit the detector and find its threshold.
 
@@ -77,6 +77,7 @@ def fit_detector(
         spec: The hyperparameters.
         machines: Per machine its features, shape (n, F).
         seed: Of the detector.
+        period_s: Seconds between readings.
 
     Returns:
         Detector and the distance at which health ends.
@@ -89,8 +90,16 @@ def fit_detector(
             features[::step], lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim
         )
 
-    scores = out_of_fold(machines, fit, blocks=spec.blocks)
-    threshold = threshold_of(scores, quantile=spec.quantile, margin=spec.margin)
+    blocks = out_of_fold(machines, fit, blocks=spec.blocks)
+    if spec.threshold == "evt":
+        threshold = return_level(
+            blocks,
+            return_rows=spec.return_s / period_s,
+            apart_rows=max(1, round(spec.window_s / period_s)),
+        )
+    else:
+        pooled = np.concatenate(blocks)
+        threshold = threshold_of(pooled, quantile=spec.quantile, margin=spec.margin)
     return fit(np.concatenate(machines)), threshold
 
 

@@ -6,7 +6,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from domain.machines import Sensor
 from domain.pipeline import Pipeline
+from domain.pipeline_spec import PipelineSpec
 from tuning.promotion import Replayed
 from tuning.space import differences
 
@@ -33,33 +35,66 @@ def manifest_json(pipeline: Pipeline, *, sha256: str, figures: Mapping[str, floa
 
 
 def model_card(
-    pipeline: Pipeline, replayed: Replayed, figures: Mapping[str, float], decision: str
+    pipeline: Pipeline,
+    replayed: Replayed,
+    spreads: Mapping[str, tuple[float, float, float]],
+    decision: str,
 ) -> bytes:
-    """Return the card as Markdown."""
+    """Return the card as Markdown.
+
+    Args:
+        pipeline: As it serves.
+        replayed: As it was judged.
+        spreads: Name of a figure → mean, smallest and largest over the replays.
+        decision: Of the gate, in words.
+    """
     about: Mapping[str, Any] = pipeline.about
     spec = ", ".join(f"{key} {value}" for key, value in differences(pipeline.spec).items())
     low, high = min(replayed.objectives), max(replayed.objectives)
-    rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in sorted(figures.items()))
+    rows = "\n".join(
+        f"| {key} | {mean:.4g} | {least:.4g} to {most:.4g} |"
+        for key, (mean, least, most) in sorted(spreads.items())
+    )
     return f"""# {replayed.name}
 
 - **Learnt from**: {about["rows"]} readings of {len(about["machines"])} machines,
   {_time(about["from_us"])} to {_time(about["to_us"])};
   {about.get("excluded", 0)} near suspected failures were left out
-- **Sensors**: {", ".join(pipeline.machine_class.sensor_names)}
+- **Sensors**: {", ".join(_sensor(one) for one in pipeline.machine_class.sensors)}
 - **Configuration**: {pipeline.spec.features} features, {pipeline.spec.detector};
   other than the defaults: {spec or "nothing"}
+- **Health ends** at a distance of {pipeline.threshold:.4g}, by {_threshold(pipeline.spec)}
+- **Regimes**: {len(pipeline.front.plan.centres)}; a machine without a known past is judged after
+  {pipeline.warmup_rows} readings
 - **Gate**: {decision}
 - **Objective** (no labels): {replayed.objective:.3f}, {low:.3f} to {high:.3f} over
   {len(replayed.objectives)} replays
 
-| figure | value |
-|---|---|
+| figure | mean | over {len(replayed.objectives)} replays |
+|---|---|---|
 {rows}
 
-Figures come from faults laid over healthy held-out readings, not from failures that were seen. The
-model says that a machine left its healthy range and which sensors show it; it does not know why.
-Operating modes that were not in the period above look anomalous to it.
+## Limits
+
+- Figures come from faults laid over healthy held-out readings, not from failures that were seen;
+  the range is of faults drawn anew, not of other machines or other months.
+- The model says that a machine left its healthy range and which sensors show it; it does not know
+  why, nor when the machine will fail.
+- Operating modes that were not in the period above look anomalous to it, and so does a sensor that
+  wandered less in that period than it does in a month.
+- Other machine classes, sensors in another unit and rates of readings far from one every
+  {pipeline.machine_class.period_s:g} s are not what it learnt.
 """.encode()
+
+
+def _sensor(one: Sensor) -> str:
+    return one.name if one.unit == "1" else f"{one.name} [{one.unit}]"
+
+
+def _threshold(spec: PipelineSpec) -> str:
+    if spec.threshold == "evt":
+        return f"the tail of out-of-fold scores, exceeded once in {spec.return_s:g} s of health"
+    return f"{spec.margin:.3g} times the {spec.quantile:g} quantile of out-of-fold scores"
 
 
 def _time(us: int) -> str:

@@ -36,11 +36,18 @@ class Challenger:
     @cached_property
     def figures(self) -> dict[str, float]:
         """Mean of each figure over the replays that have it."""
+        return {key: mean for key, (mean, _, _) in self.spreads.items()}
+
+    @cached_property
+    def spreads(self) -> dict[str, tuple[float, float, float]]:
+        """Mean, smallest and largest of each figure over the replays that have it."""
         found: dict[str, list[float]] = {}
         for one in self.replays:
             for key, value in one.metrics().items():
                 found.setdefault(key, []).append(value)
-        return {key: float(np.mean(values)) for key, values in found.items()}
+        return {
+            key: (float(np.mean(values)), min(values), max(values)) for key, values in found.items()
+        }
 
     @cached_property
     def package(self) -> bytes:

@@ -117,7 +117,11 @@ def describe(  # noqa: PLR0913 - keyword-only
                 "reason": decision.reason[:4000],
             },
         )
-        tracking.log_files(parent, "report", _report(challenger, decision, version, fresh))
+        report = _report(challenger, decision, version, fresh)
+        report["parallel_coordinates.png"] = plots.parallel_coordinates(
+            trials, f"{name}: what was tried"
+        )
+        tracking.log_files(parent, "report", report)
         for one in trials:
             _picture(one, log, tracking)
     except ServiceUnavailableError as error:
@@ -129,14 +133,17 @@ def _report(
     challenger: Challenger, decision: Decision, version: int, fresh: Dataset
 ) -> dict[str, bytes]:
     title, first = f"{fresh.machine_class.name} version {version}", challenger.replays[0]
-    replayed = challenger.replayed(version)
+    replayed, longest = challenger.replayed(version), max(fresh.histories, key=len)
+    scores = (first.healthy_scores, first.faulty_scores)
     return {
         "model_card.md": card.model_card(
-            challenger.serving, replayed, challenger.figures, decision.reason
+            challenger.serving, replayed, challenger.spreads, decision.reason
         ),
-        "scores.png": plots.score_histogram(first.healthy_scores, first.faulty_scores, title),
-        "timeline.png": plots.timeline(
-            challenger.judged, max(fresh.histories, key=len), seed=0, title=title
+        "scores.png": plots.score_histogram(*scores, title),
+        "roc.png": plots.replay_roc(*scores, title),
+        "timeline.png": plots.timeline(challenger.judged, longest, seed=0, title=title),
+        "contributions.png": plots.contribution_bars(
+            challenger.judged, longest, seed=0, title=title
         ),
     }
 

@@ -2,16 +2,18 @@
 
 Features explain most of what differs between configurations and the family of the detector little
 (`docs/decisions/0004` says what was measured), so windows, baselines and feature sets are searched
-as finely as detectors. Choices hang together: only a gated feature set has a gate, only a mixture
-has components, only PCA keeps a share of variance.
+as finely as detectors. Choices hang together: only a gated feature set has a gate, only a whitened
+one a horizon, only a mixture has components, only PCA keeps a share of variance, and only a
+threshold without a return period has a margin.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, Final, Protocol
 
-from domain.features.kinds import FEATURE_SETS, is_gated
+from domain.features.kinds import FEATURE_SETS, is_gated, is_whitened
 from domain.pipeline_spec import PipelineSpec
+from domain.thresholds import THRESHOLDS
 
 DETECTORS: Final = (
     "pca",
@@ -19,18 +21,34 @@ DETECTORS: Final = (
     "gmm",
     "gmm-diag",
     "kmeans",
+    "minibatch",
+    "birch",
     "dbscan",
     "hdbscan",
+    "glosh",
+    "knn",
+    "lof",
     "scales",
     "ensemble",
+    "ensemble-wide",
 )
-_CENTRES: Final = "centres"
-"""Clusters of KMeans under a name of their own: Optuna knows a name by one distribution."""
+EUCLIDEAN: Final = ("kmeans", "minibatch", "birch", "dbscan", "hdbscan", "glosh", "knn", "lof")
+"""Detectors that take distances as they are; others would undo whitened features' whitening."""
 
-_CLUSTERED: Final = frozenset({"mahalanobis", "gmm", "gmm-diag", "ensemble"})
-_REDUCING: Final = frozenset({"pca", "scales", "ensemble"})
+_CENTRES: Final = "centres"
+"""Clusters of k-means under a name of their own: Optuna knows a name by one distribution."""
+
+_DISTANCE: Final = "distance"
+"""Detector of whitened features, for the same reason."""
+
+_CLUSTERED: Final = frozenset({"mahalanobis", "gmm", "gmm-diag", "ensemble", "ensemble-wide"})
+_CENTRED: Final = frozenset({"kmeans", "minibatch"})
+_REDUCING: Final = frozenset({"pca", "scales", "ensemble", "ensemble-wide"})
+_NEIGHBOURLY: Final = frozenset({"glosh", "knn", "lof", "ensemble-wide"})
 _WINDOWS_S: Final = (5.0, 120.0)
 _BASELINES_S: Final = (150.0, 1800.0)
+_HORIZONS_S: Final = (300.0, 4 * 3600.0)
+_RETURNS_S: Final = (3600.0, 30 * 86_400.0)
 
 
 class Suggests(Protocol):
@@ -54,16 +72,26 @@ def suggest(trial: Suggests) -> None:
         trial.suggest_float("baseline_s", *_BASELINES_S, log=True)
         trial.suggest_float("gate_sd", 2.5, 6.0)
         trial.suggest_float("recover_s", 20.0, 180.0, log=True)
+    if is_whitened(features):
+        trial.suggest_float("horizon_s", *_HORIZONS_S, log=True)
     trial.suggest_int("regimes", 1, 6)
-    detector = trial.suggest_categorical("detector", DETECTORS)
+    if is_whitened(features):
+        detector = trial.suggest_categorical(_DISTANCE, EUCLIDEAN)
+    else:
+        detector = trial.suggest_categorical("detector", DETECTORS)
     if detector in _CLUSTERED:
         trial.suggest_int("clusters", 1, 6)
-    elif detector == "kmeans":
+    elif detector in _CENTRED:
         trial.suggest_int(_CENTRES, 2, 24, log=True)
     if detector in _REDUCING:
         trial.suggest_float("variance", 0.6, 0.99)
-    trial.suggest_categorical("quantile", (0.99, 0.995, 0.999))
-    trial.suggest_float("margin", 1.1, 1.6)
+    if detector in _NEIGHBOURLY:
+        trial.suggest_int("neighbours", 4, 32, log=True)
+    if trial.suggest_categorical("threshold", THRESHOLDS) == "margin":
+        trial.suggest_categorical("quantile", (0.99, 0.995, 0.999))
+        trial.suggest_float("margin", 1.1, 1.6)
+    else:
+        trial.suggest_float("return_s", *_RETURNS_S, log=True)
     trial.suggest_categorical("trim", (0.0, 0.01, 0.03))
 
 
@@ -73,13 +101,14 @@ def spec_of(drawn: Mapping[str, Any]) -> PipelineSpec:
     Raises:
         BadInputError: A field is unknown or out of range.
     """
-    renamed = {"clusters" if name == _CENTRES else name: value for name, value in drawn.items()}
+    fields_of = {_CENTRES: "clusters", _DISTANCE: "detector"}
+    renamed = {fields_of.get(name, name): value for name, value in drawn.items()}
     return PipelineSpec.from_dict(renamed)
 
 
 def drawn_of(spec: PipelineSpec) -> dict[str, Any]:
     """Return what `suggest` would have drawn for a specification within the space."""
-    recorder = _Recorder({**asdict(spec), _CENTRES: spec.clusters})
+    recorder = _Recorder({**asdict(spec), _CENTRES: spec.clusters, _DISTANCE: spec.detector})
     suggest(recorder)
     return recorder.drawn
 
@@ -118,6 +147,10 @@ _STRONG: Final = (
     PipelineSpec(features="gated-trend", detector="gmm-diag", clusters=3, window_s=30.0),
     PipelineSpec(features="window", detector="pca", window_s=30.0),
     PipelineSpec(features="gated", detector="dbscan", window_s=30.0),
+    PipelineSpec(threshold="evt"),
+    PipelineSpec(features="window-whitened", detector="kmeans", clusters=2, window_s=30.0),
+    PipelineSpec(features="gated-bands", detector="pca", window_s=60.0),
+    PipelineSpec(features="gated", detector="birch", window_s=30.0),
 )
 
 

@@ -47,6 +47,11 @@ class DetectorSpec(Protocol):
         ...
 
     @property
+    def neighbours(self) -> int:
+        """Nearest healthy rows that a density is taken from."""
+        ...
+
+    @property
     def scales(self) -> int:
         """Lengths of window, whose features stand one after the other; >= 1."""
         ...

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.detectors.contract import Arrays, Detector, DetectorSpec, FitFunction, Labels, Vector
-from domain.detectors.ellipsoids import Ellipsoids, fit_mahalanobis, fit_pca
-from domain.detectors.prototypes import Prototypes, fit_kmeans
+from domain.detectors.ellipsoids import Ellipsoids, fit_mahalanobis, fit_mixture, fit_pca
+from domain.detectors.neighbours import Neighbours, fit_neighbours
+from domain.detectors.prototypes import Prototypes, fit_birch, fit_kmeans
 from domain.readings import Matrix
 
 USUAL: Final = 0.9
@@ -120,6 +121,9 @@ FAMILIES: Final[dict[str, tuple[FitFunction, Callable[[Arrays], Detector]]]] = {
     "pca": (fit_pca, Ellipsoids.from_arrays),
     "mahalanobis": (fit_mahalanobis, Ellipsoids.from_arrays),
     "kmeans": (fit_kmeans, Prototypes.from_arrays),
+    "gmm": (fit_mixture, Ellipsoids.from_arrays),
+    "birch": (fit_birch, Prototypes.from_arrays),
+    "knn": (fit_neighbours, Neighbours.from_arrays),
 }
 
 
@@ -130,7 +134,12 @@ def fit_scales(features: Matrix, spec: DetectorSpec, *, seed: int) -> Ensemble:
 
 def fit_ensemble(features: Matrix, spec: DetectorSpec, *, seed: int) -> Ensemble:
     """PCA's index, ellipsoids and k-means on each length of window."""
-    return _fit(features, spec, seed, tuple(FAMILIES))
+    return _fit(features, spec, seed, ("pca", "mahalanobis", "kmeans"))
+
+
+def fit_wide_ensemble(features: Matrix, spec: DetectorSpec, *, seed: int) -> Ensemble:
+    """One of each way to see health on each length of window: plane, density, balls, neighbours."""
+    return _fit(features, spec, seed, ("pca", "gmm", "birch", "knn"))
 
 
 def _fit(features: Matrix, spec: DetectorSpec, seed: int, families: Sequence[str]) -> Ensemble:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from sklearn.cluster import DBSCAN, HDBSCAN, KMeans
+from sklearn.cluster import DBSCAN, HDBSCAN, Birch, KMeans, MiniBatchKMeans
 from sklearn.neighbors import NearestNeighbors
 
 from domain.detectors.contract import Arrays, DetectorSpec, Labels, Vector
@@ -61,13 +61,33 @@ def fit_kmeans(features: Matrix, spec: DetectorSpec, *, seed: int) -> Prototypes
     return Prototypes(centres=found.cluster_centers_.astype(np.float64))
 
 
+def fit_minibatch(features: Matrix, spec: DetectorSpec, *, seed: int) -> Prototypes:
+    """k-means on batches, for histories that are long; `spec.clusters` centres."""
+    clusters = min(spec.clusters, len(np.unique(features, axis=0)))
+    found = MiniBatchKMeans(clusters, n_init=3, random_state=seed).fit(features)
+    return Prototypes(centres=found.cluster_centers_.astype(np.float64))
+
+
+def fit_birch(features: Matrix, spec: DetectorSpec, *, seed: int) -> Prototypes:
+    """The leaves of BIRCH's tree: small balls that cover what health looked like.
+
+    Their radius is the usual distance to the tenth neighbour; a ball of one or two rows out of many
+    is noise and no part of health.
+    """
+    sample = _sample(features, seed)
+    reach = _reach(sample)
+    found = Birch(threshold=max(float(np.median(reach)), 1e-9), n_clusters=None).fit(sample)
+    members = np.bincount(found.labels_, minlength=len(found.subcluster_centers_))
+    centres = np.asarray(found.subcluster_centers_, dtype=np.float64)
+    kept = centres[members > min(2, int(members.max()) - 1)]
+    return Prototypes(centres=_thin(kept, spec, seed))
+
+
 def fit_dbscan(features: Matrix, spec: DetectorSpec, *, seed: int) -> Prototypes:
     """DBSCAN's core points; the radius comes from the distances to the tenth neighbour."""
     sample = _sample(features, seed)
-    neighbours = min(_NEIGHBOURS, len(sample) - 1)
-    reach, _ = NearestNeighbors(n_neighbors=neighbours + 1).fit(sample).kneighbors(sample)
-    radius = max(float(np.quantile(reach[:, -1], 0.9)), 1e-9)
-    found = DBSCAN(eps=radius, min_samples=neighbours).fit(sample)
+    radius = max(float(np.quantile(_reach(sample), 0.9)), 1e-9)
+    found = DBSCAN(eps=radius, min_samples=min(_NEIGHBOURS, len(sample) - 1)).fit(sample)
     core = sample[found.core_sample_indices_]
     return Prototypes(centres=_thin(core if len(core) else sample, spec, seed))
 
@@ -86,6 +106,14 @@ def _sample(features: Matrix, seed: int) -> Matrix:
         return features
     rows = np.random.default_rng(seed).choice(len(features), _SAMPLE, replace=False)
     return features[np.sort(rows)]
+
+
+def _reach(sample: Matrix) -> Vector:
+    """Return the distance of each row to its tenth neighbour, shape (n,)."""
+    neighbours = min(_NEIGHBOURS, len(sample) - 1)
+    found, _ = NearestNeighbors(n_neighbors=neighbours + 1).fit(sample).kneighbors(sample)
+    distances: Vector = found[:, -1]
+    return distances
 
 
 def _thin(points: Matrix, spec: DetectorSpec, seed: int) -> Matrix:

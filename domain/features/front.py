@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.features.kernel import feature_rows
-from domain.features.kinds import PARTS
+from domain.features.kinds import BANDS, PARTS
+from domain.features.spectrum import frequencies
 from domain.features.state import Counts, Memory, Plan, fresh_memory
 from domain.features.trust import doubted
 from domain.readings import Instants, Matrix
@@ -44,6 +45,7 @@ class FeatureModel:
         spread: Shape (2, F), healthy standard deviation of each feature in a full window, and of
             a window that holds one reading.
         freedom: Shape (F,), degrees of freedom that the spread is known with, see `trust`.
+        whitening: Shape (F, F), or (0, 0) for none; see `whitening`.
         bases: Machine → the baseline at the end of its training, shape (S,).
     """
 
@@ -52,6 +54,7 @@ class FeatureModel:
     centre: Matrix
     spread: Matrix
     freedom: Matrix
+    whitening: Matrix = field(default_factory=lambda: np.zeros((0, 0)))
     bases: Mapping[str, Matrix] = field(default_factory=dict)
 
     def new_memory(self, machine: str | None = None) -> Memory:
@@ -66,6 +69,7 @@ class FeatureModel:
             lagged=self.plan.response.shape[1],
             base=np.zeros(len(self.plan.prior)) if base is None else base,
             known_rows=0.0 if base is None else KNOWN,
+            waves=frequencies(self.window_rows) if np.isin(self.plan.kinds, BANDS).any() else 0,
         )
 
     @property
@@ -93,7 +97,11 @@ class FeatureModel:
         lengths = np.arange(least, int(raw.filled.max(initial=least)) + 1)
         spreads = np.sqrt(full + self._lacking(lengths) * np.maximum(single - full, 0.0))
         features /= spreads[raw.filled - least]
-        return replace(raw, features=doubted(features, self.freedom))
+        features = doubted(features, self.freedom)
+        if len(self.whitening):
+            # Row by row the same sums, so that any split into calls gives the same numbers.
+            features = np.einsum("ij,jk->ik", features, self.whitening)
+        return replace(raw, features=features)
 
     def raw(self, memory: Memory, instants_us: Instants, values: Matrix) -> FeatureRows:
         """Compute features before they are standardised; NaN where a sensor says nothing."""
@@ -132,6 +140,7 @@ class FeatureModel:
             "centre": self.centre.copy(),
             "spread": self.spread.copy(),
             "freedom": self.freedom.copy(),
+            "whitening": self.whitening.copy(),
             "bases": np.array(bases, dtype=np.float64).reshape(shape),
         }
 
@@ -148,5 +157,6 @@ class FeatureModel:
             centre=arrays["centre"],
             spread=arrays["spread"],
             freedom=arrays.get("freedom", np.full(arrays["spread"].shape[1], np.inf)),
+            whitening=arrays.get("whitening", np.zeros((0, 0))),
             bases=dict(zip(machines, arrays["bases"], strict=True)),
         )

@@ -6,6 +6,7 @@ numbers.
 
 import numpy as np
 
+from domain.features.spectrum import recount_wave
 from domain.features.state import (
     CALM,
     CANDIDATE,
@@ -74,6 +75,7 @@ def begin_row(plan: Plan, memory: Memory, instant: int, row: Matrix) -> float:
     if dt > plan.gap_s:
         clock[SLOT], clock[FILLED] = 0, 0
         memory.sums[:] = 0.0
+        memory.waves[:] = 0.0
         memory.have[:] = 0
     clock[LAST_US] = max(instant, clock[LAST_US]) if clock[SEEN] else instant
     clock[SEEN] += 1
@@ -154,6 +156,8 @@ def rebase(plan: Plan, memory: Memory, sensor: int, mean: float) -> None:
     window = memory.ring[: memory.clock[FILLED], sensor]
     window -= mean
     recount(window, memory.sums[:, sensor], memory.have[sensor : sensor + 1])
+    if len(memory.waves):
+        recount_wave(memory, memory.clock[FILLED], sensor)
     memory.settle[:HEALTHY, sensor] = 0.0
 
 

@@ -2,13 +2,14 @@
 
 from typing import Final
 
-LEVEL, SPREAD, TREND, RANGE, HALF, THIRD, SIXTH = range(7)
+LEVEL, SPREAD, TREND, RANGE, HALF, THIRD, SIXTH, SLOW, MIDDLE, FAST = range(10)
 """Kinds, in the order in which the kernel knows them.
 
 LEVEL is the window's mean, HALF, THIRD and SIXTH are the means of its newest half, third and sixth,
 SPREAD the logarithm of its standard deviation, TREND the rise of its least-squares line over the
-window, RANGE the logarithm of largest minus smallest value. All are of the distance from the
-machine's baseline in healthy standard deviations.
+window, RANGE the logarithm of largest minus smallest value; SLOW, MIDDLE and FAST are the
+logarithms of the deviation that the window's spectrum has in each of three bands. All are of the
+distance from the machine's baseline in healthy standard deviations.
 """
 
 FEATURE_SETS: Final[dict[str, tuple[int, ...]]] = {
@@ -19,9 +20,16 @@ FEATURE_SETS: Final[dict[str, tuple[int, ...]]] = {
     "gated-trend": (LEVEL, TREND),
     "gated-window": (LEVEL, SPREAD, TREND, RANGE),
     "gated-scales": (LEVEL, HALF, THIRD, SIXTH),
+    "gated-bands": (LEVEL, SLOW, MIDDLE, FAST),
+    "level-whitened": (LEVEL,),
+    "window-whitened": (LEVEL, SPREAD, TREND, RANGE),
 }
 """Name of a feature set → its kinds. `level` and `window` compare with the machine's level in
-training, the gated ones with a baseline that follows the machine while it looks healthy."""
+training, the gated ones with a baseline that follows the machine while it looks healthy; features
+of the whitened ones are as far apart as they will be when the model has served for a while."""
+
+BANDS: Final = (SLOW, MIDDLE, FAST)
+"""Kinds that are made of the window's spectrum, from low to high frequencies."""
 
 PARTS: Final[dict[int, int]] = {LEVEL: 1, HALF: 2, THIRD: 3, SIXTH: 6}
 """Kind that is a mean → what part of the window it is the mean of."""
@@ -30,6 +38,11 @@ PARTS: Final[dict[int, int]] = {LEVEL: 1, HALF: 2, THIRD: 3, SIXTH: 6}
 def is_gated(features: str) -> bool:
     """Tell whether the feature set's baseline follows the machine."""
     return features.startswith("gated")
+
+
+def is_whitened(features: str) -> bool:
+    """Tell whether the feature set is whitened for drift, see `domain.features.whitening`."""
+    return features.endswith("-whitened")
 
 
 def scales_of(features: str) -> int:

@@ -8,11 +8,12 @@ import numpy as np
 
 from domain.features.front import FeatureModel
 from domain.features.kernel import regime_rows
-from domain.features.kinds import FEATURE_SETS, LEVEL, PARTS, is_gated
+from domain.features.kinds import FEATURE_SETS, LEVEL, PARTS, is_gated, is_whitened
 from domain.features.operating import LAGS_S, OperatingPoints, find_regimes, fit_response
 from domain.features.robust import deviation, floored, without_void
 from domain.features.state import Plan, fresh_memory
 from domain.features.trust import freedom_of
+from domain.features.whitening import whitening_of
 from domain.readings import History, Matrix
 
 THIN: Final = 4
@@ -67,6 +68,11 @@ class FrontSpec(Protocol):
         ...
 
     @property
+    def horizon_s(self) -> float:
+        """Seconds after the training period that whitening looks ahead."""
+        ...
+
+    @property
     def regimes(self) -> int:
         """At most this many regimes."""
         ...
@@ -97,7 +103,15 @@ def fit_features(
         freedom=np.tile(freedom, len(plan.kinds)),
         bases=bases,
     )
-    return _standardised(model, spec, histories)
+    model = _standardised(model, spec, histories)
+    if not is_whitened(spec.features):
+        return model
+    rows = [
+        model.transform(model.new_memory(one.machine), one.instants_us, one.values).features
+        for one in histories
+    ]
+    settled = [one[model.skipped_rows(len(one)) :] for one in rows]
+    return replace(model, whitening=whitening_of(settled, horizon_rows=spec.horizon_s / period_s))
 
 
 def _standardised(

@@ -56,10 +56,13 @@ class Memory(NamedTuple):
     unseen_s: Matrix  # (S,) seconds since the sensor was measured
     base: Matrix  # (S,) baseline: distance from the class's level, in `Plan.unit`
     weight: Matrix  # (S,) readings that the baseline stands for
+    waves: npt.NDArray[np.float64]  # (W // 2, 4, S) the ring's spectrum; (0, 4, S) if not asked for
     settle: Matrix  # (4, S) what a frozen baseline waits for, see CANDIDATE...
 
 
-def fresh_memory(*, window_rows: int, lagged: int, base: Matrix, known_rows: float = 0.0) -> Memory:
+def fresh_memory(
+    *, window_rows: int, lagged: int, base: Matrix, known_rows: float = 0.0, waves: int = 0
+) -> Memory:
     """Return the memory of a machine before its first reading.
 
     Args:
@@ -67,6 +70,7 @@ def fresh_memory(*, window_rows: int, lagged: int, base: Matrix, known_rows: flo
         lagged: T * R.
         base: Shape (S,), the baseline to begin with; copied.
         known_rows: Readings that it stands for.
+        waves: Frequencies of the window's spectrum that are kept up.
     """
     sensors = len(base)
     memory = Memory(
@@ -78,6 +82,7 @@ def fresh_memory(*, window_rows: int, lagged: int, base: Matrix, known_rows: flo
         unseen_s=np.zeros(sensors),
         base=base.copy(),
         weight=np.full(sensors, known_rows),
+        waves=np.zeros((waves, 4, sensors)),
         settle=np.zeros((4, sensors)),
     )
     memory.settle[HEALTHY] = base

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from domain.features.kinds import HALF, LEVEL, SIXTH, SPREAD, THIRD, TREND
+from domain.features.kinds import HALF, LEVEL, RANGE, SIXTH, SLOW, SPREAD, THIRD, TREND
+from domain.features.spectrum import band_deviation, recount_wave, turn_wave
 from domain.features.state import FILLED, SLOT, Counts, Memory, Plan
 from domain.jit import njit
 from domain.readings import Matrix
@@ -27,6 +28,10 @@ def push(memory: Memory, row: Matrix) -> None:
             sums[0, sensor] += new
             sums[1, sensor] += new * new
             have[sensor] += 1
+        if len(memory.waves):
+            was, known = full and not np.isnan(old), not np.isnan(new)
+            change = (new if known else 0.0) - (old if was else 0.0)
+            turn_wave(memory, slot, sensor, change, int(known) - int(was))
         ring[slot, sensor] = new
     clock[FILLED] = min(clock[FILLED] + 1, size)
     clock[SLOT] = (slot + 1) % size
@@ -34,6 +39,8 @@ def push(memory: Memory, row: Matrix) -> None:
         # Sums that only ever add and subtract gather rounding errors: count them anew.
         for sensor in range(len(row)):
             recount(ring[:, sensor], sums[:, sensor], have[sensor : sensor + 1])
+            if len(memory.waves):
+                recount_wave(memory, size, sensor)
 
 
 @njit
@@ -135,6 +142,8 @@ def window_features(plan: Plan, memory: Memory, out: Matrix) -> None:
             elif kind == SPREAD and not few:
                 variance = max(0.0, sums[1, sensor] / have[sensor] - mean * mean)
                 value = np.log(np.sqrt(variance) + SPREAD_FLOOR)
-            elif not few:
+            elif kind >= SLOW and not few and len(memory.waves):
+                value = np.log(band_deviation(memory, kind - SLOW, sensor, mean) + SPREAD_FLOOR)
+            elif kind == RANGE and not few:
                 value = np.log(range_of(ring[:filled, sensor]) + SPREAD_FLOOR)
             out[at * sensors + sensor] = value

@@ -65,6 +65,8 @@ def at_period(spec: PipelineSpec, period_s: float) -> PipelineSpec:
         window_s=spec.window_s * factor,
         baseline_s=spec.baseline_s * factor,
         recover_s=spec.recover_s * factor,
+        horizon_s=spec.horizon_s * factor,
+        return_s=spec.return_s * factor,
     )
 
 

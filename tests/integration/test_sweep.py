@@ -153,7 +153,10 @@ def _check_runs(uri: str, outcome: Any) -> None:
     assert files == {
         "model/pipeline.millwright",
         "model/manifest.json",
+        "report/contributions.png",
         "report/model_card.md",
+        "report/parallel_coordinates.png",
+        "report/roc.png",
         "report/scores.png",
         "report/timeline.png",
     }

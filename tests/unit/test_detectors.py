@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans, MiniBatchKMeans
+from scipy.stats import spearmanr
+from sklearn.cluster import BisectingKMeans, KMeans
 from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from domain.detectors import DETECTORS, Detector, prototypes
+from domain.detectors.density import Glosh, condense
 from domain.detectors.ellipsoids import FLOOR
+from domain.detectors.neighbours import KEPT
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import Matrix
 
@@ -176,17 +180,17 @@ def test_the_guide_s_detector_is_one() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "development.md").read_text()
     shown = re.search(r"<!-- example: detector -->\n```python\n(.*?)```", guide, re.DOTALL)
     assert shown
-    room = vars(prototypes) | {"MiniBatchKMeans": MiniBatchKMeans}
+    room = vars(prototypes) | {"BisectingKMeans": BisectingKMeans}
     exec(shown[1], room)
 
-    detector = room["fit_minibatch"](cloud(), PipelineSpec(clusters=2), seed=0)
+    detector = room["fit_bisecting"](cloud(), PipelineSpec(clusters=2), seed=0)
 
     assert detector.score(cloud(5) + 12.0).min() > detector.score(cloud(5)).max()
     restored = prototypes.Prototypes.from_arrays(detector.to_arrays())
     np.testing.assert_array_equal(restored.score(cloud(1)), detector.score(cloud(1)))
 
 
-@pytest.mark.parametrize("name", ["scales", "ensemble"])
+@pytest.mark.parametrize("name", ["scales", "ensemble", "ensemble-wide"])
 def test_an_ensembles_blame_sums_to_its_squared_score(name: str) -> None:
     """What members are owed adds up, so that contributions add up to the score."""
     detector = DETECTORS[name].fit(cloud(features=8), PipelineSpec(features="gated-scales"), seed=0)
@@ -206,3 +210,80 @@ def test_an_ensemble_is_the_mean_of_its_members_in_their_own_units() -> None:
         alone.append(distances / np.quantile(distances, 0.9))
 
     np.testing.assert_allclose(detector.score(columns), np.mean(alone, axis=0))
+
+
+def test_the_factor_of_local_outliers_is_its_estimators() -> None:
+    """Where rows are further apart than the floor, the squared score is scikit-learn's factor."""
+    estimator = LocalOutlierFactor(n_neighbors=10, novelty=True).fit(cloud())
+
+    scores = fitted("lof").score(cloud(1))
+
+    np.testing.assert_allclose(scores**2, -estimator.score_samples(cloud(1)), rtol=1e-8)
+
+
+def test_neighbours_are_the_nearest_rows_that_were_kept() -> None:
+    """The squared score is the mean of the squared distances to them."""
+    estimator = NearestNeighbors(n_neighbors=10).fit(cloud())
+
+    squared = estimator.kneighbors(cloud(1))[0] ** 2
+
+    np.testing.assert_allclose(fitted("knn").score(cloud(1)) ** 2, squared.mean(axis=1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["knn", "lof", "glosh"])
+def test_what_keeps_rows_keeps_few_and_sums_blame_to_the_squared_score(name: str) -> None:
+    """A year of history takes the room of a sample, and no score goes unexplained."""
+    detector = DETECTORS[name].fit(cloud(rows=5000), PipelineSpec(), seed=0)
+    rows = np.concatenate([cloud(1), 20 * cloud(2)])
+
+    assert max(len(one) for one in detector.to_arrays().values()) <= KEPT
+    np.testing.assert_allclose(detector.attribute(rows).sum(axis=1), detector.score(rows) ** 2)
+
+
+def test_glosh_measures_a_row_by_its_own_cluster() -> None:
+    """As far from a loose cluster as from a dense one is less of an outlier, unlike by distance."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([0.2 * rng.normal(size=(250, 2)), 40 + 2 * rng.normal(size=(250, 2))])
+    detector = DETECTORS["glosh"].fit(rows, PipelineSpec(), seed=0)
+    dense, loose = detector.score(np.array([[3.0, 0.0], [46.0, 40.0]]))
+
+    assert dense > 2 * loose
+    assert len(np.unique(detector.assign(rows))) >= 2
+
+
+def test_glosh_places_new_rows_about_where_a_new_hierarchy_would() -> None:
+    """The nearest kept row stands in for a hierarchy that is made again with the row in it."""
+    known, fresh = cloud(rows=300), np.concatenate([cloud(1, rows=20), 2 * cloud(2, rows=20)])
+    detector = DETECTORS["glosh"].fit(known, PipelineSpec(), seed=0)
+
+    exact = []
+    for row in fresh:
+        again = DETECTORS["glosh"].fit(np.vstack([known, row]), PipelineSpec(), seed=0)
+        assert isinstance(again, Glosh)
+        tree = again.tree
+        exact.append(tree.leaves[-1] / tree.least[tree.cluster[-1]])
+
+    assert spearmanr(detector.score(fresh), exact)[0] > 0.95
+
+
+def test_a_hierarchy_keeps_only_clusters_of_enough_rows() -> None:
+    """Two groups of three and a straggler: two clusters below the root, the straggler in none."""
+    merges = np.array(
+        [
+            [0, 1, 1.0, 2],
+            [2, 7, 1.5, 3],
+            [3, 4, 2.0, 2],
+            [5, 9, 2.5, 3],
+            [8, 10, 10.0, 6],
+            [6, 11, 50.0, 7],
+        ]
+    )
+
+    tree = condense(merges, 3)
+
+    assert tree.parent.tolist() == [0, 0, 0]
+    assert tree.birth.tolist() == [np.inf, 10.0, 10.0]
+    assert tree.cluster[6] == 0
+    assert len(set(tree.cluster[:3])) == len(set(tree.cluster[3:6])) == 1
+    assert tree.cluster[0] != tree.cluster[3]
+    assert sorted(tree.least.tolist()) == [1.5, 1.5, 2.5]

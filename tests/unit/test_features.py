@@ -20,6 +20,7 @@ from domain.features.kinds import (
 )
 from domain.features.learning import fit_features
 from domain.features.operating import find_regimes, fit_response
+from domain.features.spectrum import band_of
 from domain.features.window import SPREAD_FLOOR
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import Matrix
@@ -252,3 +253,70 @@ def test_the_response_is_learnt_within_machines() -> None:
 
     difference = response[:, 0] - response[:, 1]
     np.testing.assert_allclose(difference, [2.0, -6.0], atol=0.05)
+
+
+@given(seed=st.integers(0, 1000), window=st.integers(2, 20))
+def test_bands_are_the_spectrum_of_the_measured_part_of_the_window(seed: int, window: int) -> None:
+    """Kept up row by row they are what numpy's transform gives for each window."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(50, 3, size=(60, 2))
+    values[rng.random(values.shape) < 0.15] = np.nan
+    model = plain_model(window)
+    model = replace(model, plan=model.plan._replace(kinds=np.array(FEATURE_SETS["gated-bands"])))
+
+    found = raw(model, values)
+
+    for row in range(window, 60):
+        part = values[row - window + 1 : row + 1]
+        for sensor in range(2):
+            seen = ~np.isnan(part[:, sensor])
+            if seen.sum() < max(3, window // 4) or np.isnan(found[row, LEVEL, sensor]):
+                assert np.isnan(found[row, 1:, sensor]).all()
+                continue
+            centred = np.where(seen, part[:, sensor] - part[seen, sensor].mean(), 0.0)
+            spread = np.exp(found[row, 1:, sensor]) - SPREAD_FLOOR
+            np.testing.assert_allclose(spread, bands(centred, seen.sum()), atol=1e-8)
+            assert (spread**2).sum() == pytest.approx(part[seen, sensor].var())
+
+
+def bands(centred: Matrix, seen: int) -> Matrix:
+    """Return the deviations of a window's three bands, by numpy's transform."""
+    rows = len(centred)
+    energy = np.abs(np.fft.fft(centred)) ** 2 / (rows * seen)
+    out = np.zeros(3)
+    for at in range(1, rows):
+        frequency = min(at, rows - at)
+        out[band_of(frequency, rows // 2)] += energy[at]
+    return np.sqrt(out)
+
+
+def test_a_young_window_and_one_after_a_gap_have_bands() -> None:
+    """What is not there yet is no signal: a short window of noise has about the noise's spread."""
+    model = plain_model(40)
+    model = replace(model, plan=model.plan._replace(kinds=np.array(FEATURE_SETS["gated-bands"])))
+    noise = np.random.default_rng(0).normal(50, 3, size=(100, 2))
+    one = history("m", noise)
+    instants = one.instants_us + np.where(np.arange(100) >= 60, 600_000_000, 0)
+
+    rows = model.raw(model.new_memory("m"), instants, noise).features.reshape(100, 4, 2)
+    alone = model.raw(model.new_memory("m"), instants[60:], noise[60:]).features.reshape(-1, 4, 2)
+
+    spread = np.exp(rows[20, 1:]) - SPREAD_FLOOR
+    np.testing.assert_allclose(np.sqrt((spread**2).sum(axis=0)), noise[:21].std(axis=0))
+    np.testing.assert_allclose(rows[60:], alone, atol=1e-9)
+
+
+def test_a_hum_shows_in_its_band_alone() -> None:
+    """A sensor that begins to swing quickly moves the fast band, not the level."""
+    spec = PipelineSpec(features="gated-bands", window_s=60 * PERIOD_S)
+    calm = healthy(1, rows=1500)
+    model = fit_features(spec, [calm], period_s=PERIOD_S, seed=0)
+    humming = calm.values.copy()
+    humming[1000:, 0] += 3 * np.cos(np.pi * np.arange(500))
+
+    rows = model.transform(model.new_memory("m1"), calm.instants_us, humming)
+
+    level, slow, _, fast = rows.features[1200:].reshape(300, 4, 4)[:, :, 0].T
+    assert np.median(fast) > 5
+    assert abs(np.median(level)) < 1.5
+    assert abs(np.median(slow)) < 1.5

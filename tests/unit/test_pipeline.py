@@ -54,6 +54,23 @@ def test_any_split_gives_the_same_numbers_at_every_length_of_window(
     _assert_splits_agree(level, cuts, missing=missing)
 
 
+@pytest.fixture(scope="module", params=["gated-bands", "window-whitened"])
+def other(request: pytest.FixtureRequest) -> Pipeline:
+    """Return pipelines of the feature sets that keep more than running sums."""
+    spec = PipelineSpec(
+        features=request.param, detector="pca", window_s=20, baseline_s=200, recover_s=30
+    )
+    return Pipeline.fit(spec, TRAINED, machine_class(), seed=0)
+
+
+@given(cuts=st.lists(st.integers(0, 400), max_size=12), missing=st.booleans())
+def test_any_split_gives_the_same_spectra_and_whitened_features(
+    other: Pipeline, cuts: list[int], *, missing: bool
+) -> None:
+    """A spectrum that follows its ring, and a product with a matrix, are incremental too."""
+    _assert_splits_agree(other, cuts, missing=missing)
+
+
 def _assert_splits_agree(pipeline: Pipeline, cuts: list[int], *, missing: bool) -> None:
     one = healthy(9, rows=400, regimes=True)
     values, instants = one.values.copy(), one.instants_us.copy()

@@ -21,7 +21,9 @@ def draws(count: int, seed: int) -> list[dict[str, object]]:
     return drawn
 
 
-CLUSTERED = {"mahalanobis", "gmm", "gmm-diag", "ensemble"}
+CLUSTERED = {"mahalanobis", "gmm", "gmm-diag", "ensemble", "ensemble-wide"}
+REDUCING = {"pca", "scales", "ensemble", "ensemble-wide"}
+NEIGHBOURLY = {"glosh", "knn", "lof", "ensemble-wide"}
 
 
 @pytest.fixture(autouse=True)
@@ -45,11 +47,18 @@ def test_equal_seeds_draw_equally() -> None:
 
 def test_only_what_matters_is_drawn() -> None:
     """A parameter without effect would only mislead the sampler."""
-    for drawn in draws(100, seed=2):
+    for drawn in draws(150, seed=2):
+        whitened = str(drawn["features"]).endswith("-whitened")
+        assert ("distance" in drawn) == whitened != ("detector" in drawn)
+        detector = drawn["distance"] if whitened else drawn["detector"]
         assert ("gate_sd" in drawn) == str(drawn["features"]).startswith("gated")
-        assert ("variance" in drawn) == (drawn["detector"] in {"pca", "scales", "ensemble"})
-        assert ("clusters" in drawn) == (drawn["detector"] in CLUSTERED)
-        assert ("centres" in drawn) == (drawn["detector"] == "kmeans")
+        assert ("horizon_s" in drawn) == whitened
+        assert ("variance" in drawn) == (detector in REDUCING)
+        assert ("clusters" in drawn) == (detector in CLUSTERED)
+        assert ("centres" in drawn) == (detector in {"kmeans", "minibatch"})
+        assert ("neighbours" in drawn) == (detector in NEIGHBOURLY)
+        assert ("margin" in drawn) == ("quantile" in drawn) == (drawn["threshold"] == "margin")
+        assert ("return_s" in drawn) == (drawn["threshold"] == "evt")
 
 
 @pytest.mark.parametrize("spec", warm_start(1000), ids=lambda spec: spec.to_json())
