@@ -1,14 +1,12 @@
 """A backtest: the stream's verdicts on a machine's own history, as they would have been given."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from domain.errors import BadInputError, NoChampionError, NotFoundError
+from domain.errors import BadInputError
 from domain.incidents import IncidentRules
-from domain.machines import MachineClass
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
@@ -18,17 +16,9 @@ from domain.scorecard.card import RunScores, runs_card
 from domain.scorecard.protocol import Verdicts, score_rest
 from domain.scorecard.runs import Run
 from domain.scorecard.tally import Tally
-from ray_app.judge import look_back
-from ray_app.serve.verdict import widened
-from storage import failures, history, incidents, models, roster_store
-from storage.connect import Connection, session
-from storage.history import microseconds
+from ray_app.backtest_history import Found, Question, read
+from storage.connect import session
 from storage.settings import StorageSettings
-
-MOST_READINGS: Final = 5_000_000
-"""More than this does not fit into memory beside its scores: 2 GB at 20 sensors."""
-
-CHAMPION: Final = "champion"
 
 _FEWEST: Final = 60
 """Readings to learn from, and to judge, below which a machine is left out."""
@@ -45,40 +35,6 @@ _COUNTED: Final = (
 type Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is to be backtested.
-
-    Attributes:
-        machines: Names, of one class; all of the class if empty.
-        machine_class: Its name; told by the machines if None.
-        start_us: First instant, microseconds UTC.
-        end_us: First instant after the period.
-        learn: Share of each machine's readings that is learnt from and not judged.
-        model: `champion` or the number of a version, which is used instead of learning.
-        seeds: How often is learnt anew.
-    """
-
-    machines: tuple[str, ...]
-    machine_class: str | None
-    start_us: int
-    end_us: int
-    learn: float
-    model: str | None
-    seeds: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Found:
-    """What Postgres holds of it."""
-
-    machine_class: MachineClass
-    histories: list[History]
-    labels: dict[str, list[Period]]
-    stored: dict[str, list[Period]]
-    pipeline: Pipeline | None
-
-
 def backtest(storage: StorageSettings, asked: Question, *, say: Say) -> dict[str, Any]:
     """Judge the history and return the card: figures, where labels are, and what was told.
 
@@ -87,134 +43,45 @@ def backtest(storage: StorageSettings, asked: Question, *, say: Say) -> dict[str
         asked: The question.
         say: Hears of progress.
 
+    Returns:
+        The keys of the scorecard, of which those that need labels are None without them, what
+        `told_of` gives in all and, with a timeline, under `machines` for each.
+
     Raises:
         NotFoundError: A machine, class or version is not there.
         NoChampionError: The champion is asked for and there is none.
         BadInputError: There is too little or too much history, or it is all of the training.
     """
     with session(storage) as on:
-        found = _read(on, asked)
+        found = read(on, asked)
     labelled = any(found.labels.values())
-    runs = _runs(found, asked, labelled, say)
+    runs = _runs(found, asked, say, labelled=labelled)
     seeds = 1 if found.pipeline else asked.seeds
-    ours: list[list[Tally]] = [[] for _ in runs]
-    first: list[Verdicts] = []
+    told = []
     for seed in range(seeds):
         pipeline = found.pipeline or _learnt(runs, seed)
-        told = [score_rest(pipeline, run, rules=IncidentRules()) for run in runs]
-        first = first or told
-        for tallies, run, one in zip(ours, runs, told, strict=True):
-            tallies.append(Tally.of(run, one))
+        told.append([score_rest(pipeline, run, rules=IncidentRules()) for run in runs])
         say(f"judged {sum(len(run.test) for run in runs):,} readings, {seed + 1} of {seeds}")
-    names = () if found.pipeline else BASELINES
+    names = () if found.pipeline else tuple(BASELINES)
     card = runs_card(
-        [
-            RunScores(
-                ours=tuple(tallies),
-                baselines={
-                    name: tuple(
-                        Tally.of(run, judge_baseline(name, run, seed=seed)) for seed in range(seeds)
-                    )
-                    for name in names
-                },
-            )
-            for run, tallies in zip(runs, ours, strict=True)
-        ]
+        [_scores(run, each, names) for run, each in zip(runs, zip(*told, strict=True), strict=True)]
     )
     about = {"machine_class": found.machine_class.name, "labelled": labelled, "seeds": seeds}
-    return {**card, **_told(runs, first, found.stored), **about}
+    return {**card, **_told(runs, told[0], found.stored), **about}
 
 
-def _read(on: Connection, asked: Question) -> _Found:
-    names, machine_class = _machines(on, asked)
-    rows = history.count_between(on, names, asked.start_us, asked.end_us)
-    if rows > MOST_READINGS:
-        raise BadInputError(
-            f"{rows:,} readings at once, at most {MOST_READINGS:,} are judged",
-            f"class {machine_class.name}",
-            "Name machines, or a shorter period with --from and --to",
+def _scores(run: Run, told: Sequence[Verdicts], names: Sequence[str]) -> RunScores:
+    """Return a machine's tallies under all seeds, of ours and of the named baselines."""
+    others = {
+        name: tuple(
+            Tally.of(run, judge_baseline(name, run, seed=seed)) for seed in range(len(told))
         )
-    pipeline = None if asked.model is None else _model(on, machine_class.name, asked.model)
-    width = len((pipeline.machine_class if pipeline else machine_class).sensors)
-    histories = []
-    for name in names:
-        (one,) = history.read_history(on, [name], asked.start_us, asked.end_us)
-        if pipeline is not None:
-            one = _with_past(on, one, look_back(pipeline), asked.start_us)
-        histories.append(replace(one, values=widened(one.values, width)))
-    return _Found(
-        machine_class=pipeline.machine_class if pipeline else machine_class,
-        histories=histories,
-        labels=_labels(on, names, asked),
-        stored={name: _incidents(on, name) for name in names},
-        pipeline=pipeline,
-    )
+        for name in names
+    }
+    return RunScores(ours=tuple(Tally.of(run, one) for one in told), baselines=others)
 
 
-def _machines(on: Connection, asked: Question) -> tuple[list[str], MachineClass]:
-    roster = roster_store.load(on)
-    for name in asked.machines:
-        if name not in roster.machines:
-            raise NotFoundError("machine", name, "`millwright machines` lists them")
-    of = {roster.machines[name].machine_class for name in asked.machines}
-    of |= {asked.machine_class} if asked.machine_class else set()
-    of = of or {one.machine_class for one in roster.machines.values()}
-    if len(of) != 1:
-        what = f"machines of several classes: {', '.join(sorted(of))}" if of else "no machines yet"
-        raise BadInputError(what, "backtest", "Name machines of one class, or give --class")
-    (name,) = of
-    if name not in roster.classes:
-        raise NotFoundError("machine class", name, f"There are {', '.join(sorted(roster.classes))}")
-    members = sorted(one.name for one in roster.machines.values() if one.machine_class == name)
-    return list(asked.machines) or members, roster.classes[name]
-
-
-def _model(on: Connection, machine_class: str, wanted: str) -> Pipeline:
-    if wanted == CHAMPION:
-        stored = models.champion(on, machine_class)
-        if stored is None:
-            raise NoChampionError(machine_class)
-    elif wanted.isdecimal():
-        stored = models.get(on, machine_class, int(wanted))
-    else:
-        raise BadInputError(f"{wanted!r} is no version", "--model", "A number, or `champion`")
-    return Pipeline.from_package(stored.package, f"{machine_class} version {stored.version}")
-
-
-def _with_past(on: Connection, one: History, rows: int, start_us: int) -> History:
-    """Put stored readings before the period in front: they fill windows and are not judged."""
-    (past,) = history.read_history(on, [one.machine], 0, start_us, last=rows)
-    if not len(past):
-        return one
-    return History(
-        machine=one.machine,
-        instants_us=np.concatenate([past.instants_us, one.instants_us]),
-        values=np.concatenate([past.values, one.values]),
-    )
-
-
-def _labels(on: Connection, names: Sequence[str], asked: Question) -> dict[str, list[Period]]:
-    labels: dict[str, list[Period]] = {name: [] for name in names}
-    listed = failures.listed(on, machines=names, start_us=asked.start_us, end_us=asked.end_us)
-    for one in listed:
-        labels[one.machine].append(
-            Period(from_us=one.onset_us, to_us=one.end_us, kind=one.kind, sensors=one.sensors)
-        )
-    return labels
-
-
-def _incidents(on: Connection, machine: str) -> list[Period]:
-    return [
-        Period(
-            from_us=microseconds(one.began),
-            to_us=microseconds(one.last_seen) if one.closed else None,
-        )
-        for one in incidents.incidents(on, machine=machine, limit=100_000)
-        if one.kind == "machine"
-    ]
-
-
-def _runs(found: _Found, asked: Question, labelled: bool, say: Say) -> list[Run]:  # noqa: FBT001
+def _runs(found: Found, asked: Question, say: Say, *, labelled: bool) -> list[Run]:
     """Return the machines with enough history on both sides of what is learnt from."""
     runs = []
     for one in found.histories:
@@ -247,7 +114,7 @@ def _learnt(runs: Sequence[Run], seed: int) -> Pipeline:
 
 
 def _told(
-    runs: Sequence[Run], told: Sequence[Verdicts], stored: dict[str, list[Period]]
+    runs: Sequence[Run], told: Sequence[Verdicts], stored: Mapping[str, Sequence[Period]]
 ) -> dict[str, Any]:
     each = dict(_machine_cards(runs, told, stored))
     total: dict[str, Any] = {name: sum(one[name] for one in each.values()) for name in _COUNTED}
@@ -256,7 +123,7 @@ def _told(
 
 
 def _machine_cards(
-    runs: Sequence[Run], told: Sequence[Verdicts], stored: dict[str, list[Period]]
+    runs: Sequence[Run], told: Sequence[Verdicts], stored: Mapping[str, Sequence[Period]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     for run, one in zip(runs, told, strict=True):
         yield run.name, {**told_of(run, one, stored[run.name]), "timeline": timeline(run, one)}

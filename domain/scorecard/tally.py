@@ -84,13 +84,17 @@ class Tally:
         )
 
 
-def figures(tallies: Sequence[Tally]) -> Figures:
+def figures(tallies: Sequence[Tally], *, curves: bool = True) -> Figures:
     """Return the figures of some runs together, micro-averaged.
 
     F1, missed alarms and curves are of the labelled runs, None where they hold no event; a run
     without labels only tells of false alarms, as `far_unlabelled`. The area under the ROC curve
     pools the readings of all runs (scores are comparable: 1 is every run's threshold); VUS-PR is
     the mean over runs.
+
+    Args:
+        tallies: Of one seed.
+        curves: Whether the areas under curves are computed, which takes by far the longest.
     """
     labelled = [one for one in tallies if one.labelled]
     healthy = [one for one in tallies if not one.labelled]
@@ -103,8 +107,8 @@ def figures(tallies: Sequence[Tally]) -> Figures:
         "f1": total.f1 if total.tp + total.fn else None,
         "far": total.far if labelled else None,
         "mar": total.mar if total.tp + total.fn else None,
-        "roc_auc": _roc_auc(labelled),
-        "vus_pr": _vus_pr(labelled),
+        "roc_auc": _roc_auc(labelled) if curves else None,
+        "vus_pr": _vus_pr(labelled) if curves else None,
         "events": len(delays),
         "events_detected": len(met),
         "median_delay_s": float(np.median(met)) if met else None,

@@ -67,7 +67,8 @@ def backtest(
     as_json: Json = False,
 ) -> None:
     """Score stored readings as the stream would have, beside labels and incidents if there are."""
-    from ray_app.backtest import Question
+    from ray_app.backtest import backtest as judged
+    from ray_app.backtest_history import Question
 
     asked = Question(
         machines=tuple(dict.fromkeys(machine or ())),
@@ -78,8 +79,6 @@ def backtest(
         model=model,
         seeds=seeds,
     )
-    from ray_app.backtest import backtest as judged
-
     card = judged(context.storage(), asked, say=progress)
     card |= {"model": model, "learn": None if model else learn}
     if as_json:
