@@ -3,15 +3,17 @@
     python benchmarks/scoring.py [--machines 1000] [--rounds 5] [--sensors 20]
 
 Every machine of a simulated fleet has a state of its own; each step brings one new reading of each.
-`one` calls `Pipeline.score` per machine, as the stream's scorer does when every machine sends one
-reading; `rows` calls it with many readings of one machine, which is the floor that a batch over
-machines could reach. Microseconds per reading, median of the rounds; the last line is JSON.
+`one` calls `Pipeline.score` machine by machine, `each` calls `Pipeline.score_each` for all of them,
+`rows` gives many readings of one machine in one call: the floor, for nothing is asked per call.
+Microseconds per reading, median of the rounds; the last line is JSON.
 """
 
 import argparse
 import json
 from statistics import median
 from time import perf_counter
+
+import numpy as np
 
 from domain.class_files import load_class
 from domain.pipeline import Pipeline, PipelineState
@@ -38,12 +40,17 @@ def main() -> None:
         pipeline = Pipeline.fit(spec, histories, kind, seed=0)
         name = f"{spec.features}-{spec.detector}"
         one = [_one(pipeline, histories[0], given.machines) for _ in range(given.rounds)]
+        each = [_each(pipeline, histories[0], given.machines) for _ in range(given.rounds)]
         rows = [_rows(pipeline, histories[0]) for _ in range(given.rounds)]
         found |= {
             f"{name} one_us": median(one),
+            f"{name} each_us": median(each),
             f"{name} rows_us": median(rows),
         }
-        print(f"{name:24} one {median(one):6.1f} µs, rows {median(rows):6.1f} µs")
+        print(
+            f"{name:24} one {median(one):6.1f} µs, each {median(each):6.1f} µs, "
+            f"rows {median(rows):6.1f} µs"
+        )
     print(json.dumps(found))
 
 
@@ -72,6 +79,16 @@ def _one(pipeline: Pipeline, past: History, machines: int) -> float:
         at, row = past.instants_us[step : step + 1], past.values[step : step + 1]
         for state in states:
             pipeline.score(state, at, row)
+    return 1e6 * (perf_counter() - began) / (machines * STEPS)
+
+
+def _each(pipeline: Pipeline, past: History, machines: int) -> float:
+    """Return microseconds per reading, one of each machine in one call."""
+    states, half = _states(pipeline, past, machines), len(past) // 2
+    began = perf_counter()
+    for step in range(half, half + STEPS):
+        at = np.repeat(past.instants_us[step : step + 1], machines)
+        pipeline.score_each(states, at, np.repeat(past.values[step : step + 1], machines, axis=0))
     return 1e6 * (perf_counter() - began) / (machines * STEPS)
 
 
