@@ -51,6 +51,10 @@ class IncidentRules:
             )
 
 
+SENSOR_RULES = IncidentRules(k=3, n=3, stay=1.0, quiet_s=30.0)
+"""A sensor's fault has been weighed by the watch already; it opens and closes sooner."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """One trouble of one machine.

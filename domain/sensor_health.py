@@ -144,10 +144,31 @@ class SensorWatch:
         """
         dense = np.ascontiguousarray(values, dtype=np.float64)
         runs = np.empty((2, *values.shape), dtype=np.int64)
-        run_lengths(dense, memory.runs, runs)
-        same, missing = runs
         other_unit = np.empty(values.shape, dtype=np.bool_)
+        run_lengths(dense, memory.runs, runs)
         jumped(dense, memory.jumps, self.conversions, self.usual, other_unit)
+        return self._codes(dense, runs, other_unit)
+
+    def check_each(self, memories: Sequence[WatchMemory], values: Matrix) -> FaultCodes:
+        """Judge one reading of each of n machines and advance their memories.
+
+        Args:
+            memories: Of n machines, no one twice; changed in place.
+            values: Shape (n, S); NaN is missing.
+        """
+        dense = np.ascontiguousarray(values, dtype=np.float64)
+        runs = np.empty((2, *values.shape), dtype=np.int64)
+        other_unit = np.empty(values.shape, dtype=np.bool_)
+        for at, memory in enumerate(memories):
+            row = slice(at, at + 1)
+            run_lengths(dense[row], memory.runs, runs[:, row])
+            jumped(dense[row], memory.jumps, self.conversions, self.usual, other_unit[row])
+        return self._codes(dense, runs, other_unit)
+
+    def _codes(
+        self, values: Matrix, runs: npt.NDArray[np.int64], other_unit: npt.NDArray[np.bool_]
+    ) -> FaultCodes:
+        same, missing = runs
         codes = np.zeros(values.shape, dtype=np.uint8)
         codes[(values < self.low) | (values > self.high)] = SensorFault.OUT_OF_RANGE
         # Another unit often leads out of the range as well; it says more.

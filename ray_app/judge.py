@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.conditions import FROM_READINGS, GapWatch, StateBook
-from domain.incidents import IncidentRules, IncidentTracker, sensor_rows
+from domain.incidents import SENSOR_RULES, IncidentRules, IncidentTracker, sensor_rows
 from domain.machines import Machine
 from domain.pipeline import Pipeline, PipelineState
 from domain.readings import History, Instants, ReadingBatch
@@ -25,9 +25,6 @@ _MOST_RESTORED_ROWS = 4000
 
 _BASELINES = 2.0
 """Time constants of the baseline after which the beginning no longer matters."""
-
-_SENSOR_RULES = IncidentRules(k=3, n=3, stay=1.0, quiet_s=30.0)
-"""A sensor's fault has been weighed by the watch already; it opens and closes sooner."""
 
 
 class Past(Protocol):
@@ -68,7 +65,7 @@ class Judge:
         self._past, self._book = past, StateBook() if book is None else book
         self._rules: dict[Kind, IncidentRules] = {
             "machine": rules or IncidentRules(),
-            "sensor": _SENSOR_RULES,
+            "sensor": SENSOR_RULES,
         }
         self._live = {(one.incident.machine_key, one.incident.kind): one.incident for one in live}
         self._until = scored_until
@@ -139,7 +136,7 @@ class Judge:
             return machine
         pipeline = champion.pipeline
         until_us = first_us if machine is None else machine.last_us + 1
-        past = self._past.before(name, until_us, _look_back(pipeline))
+        past = self._past.before(name, until_us, look_back(pipeline))
         state = pipeline.new_state(name)
         if len(past):
             sensors = len(pipeline.machine_class.sensors)
@@ -199,6 +196,7 @@ def _trained_until(champion: Champion) -> int:
     return until if isinstance(until, int) else 0
 
 
-def _look_back(pipeline: Pipeline) -> int:
+def look_back(pipeline: Pipeline) -> int:
+    """Return how many stored readings restore a machine's windows and baselines."""
     baseline = _BASELINES * pipeline.spec.baseline_s / pipeline.machine_class.period_s
     return min(max(pipeline.warmup_rows, round(baseline)), _MOST_RESTORED_ROWS)

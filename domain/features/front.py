@@ -89,7 +89,34 @@ class FeatureModel:
             instants_us: Shape (n,); a reading that is not later than the last counts as 0 s later.
             values: Shape (n, S); NaN is missing.
         """
-        raw = self.raw(memory, instants_us, values)
+        return self._standardised(self.raw(memory, instants_us, values))
+
+    def transform_each(
+        self, memories: Sequence[Memory], instants_us: Instants, values: Matrix
+    ) -> FeatureRows:
+        """Compute the features of one reading of each of n machines and advance their memories.
+
+        Args:
+            memories: Of n machines, no one twice; changed in place.
+            instants_us: Shape (n,).
+            values: Shape (n, S); NaN is missing.
+        """
+        out = self._blank(*values.shape)
+        dense = np.ascontiguousarray(values, dtype=np.float64)
+        for at, memory in enumerate(memories):
+            row = slice(at, at + 1)
+            feature_rows(
+                self.plan,
+                memory,
+                instants_us[row],
+                dense[row],
+                out.features[row],
+                out.expected[row],
+                out.filled[row],
+            )
+        return self._standardised(out)
+
+    def _standardised(self, raw: FeatureRows) -> FeatureRows:
         features = np.where(np.isnan(raw.features), self.centre, raw.features) - self.centre
         full, single = self.spread**2
         # A window has few lengths, and rows are many: one spread per length.
@@ -105,12 +132,7 @@ class FeatureModel:
 
     def raw(self, memory: Memory, instants_us: Instants, values: Matrix) -> FeatureRows:
         """Compute features before they are standardised; NaN where a sensor says nothing."""
-        rows, sensors = values.shape
-        out = FeatureRows(
-            features=np.empty((rows, len(self.plan.kinds) * sensors)),
-            expected=np.empty((rows, sensors)),
-            filled=np.empty(rows, dtype=np.int64),
-        )
+        out = self._blank(*values.shape)
         feature_rows(
             self.plan,
             memory,
@@ -121,6 +143,13 @@ class FeatureModel:
             out.filled,
         )
         return out
+
+    def _blank(self, rows: int, sensors: int) -> FeatureRows:
+        return FeatureRows(
+            features=np.empty((rows, len(self.plan.kinds) * sensors)),
+            expected=np.empty((rows, sensors)),
+            filled=np.empty(rows, dtype=np.int64),
+        )
 
     def _lacking(self, filled: Counts) -> Matrix:
         """Return how near each feature's part of the window is to one reading (1) or full (0)."""

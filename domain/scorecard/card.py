@@ -54,13 +54,13 @@ def runs_card(scored: Sequence[RunScores]) -> Card:
     per_seed = [figures(tallies) for tallies in by_seed]
     baselines = {
         name: _mean([figures(tallies) for tallies in _by_seed([s.baselines[name] for s in scored])])
-        for name in BASELINES
+        for name in (scored[0].baselines if scored else ())
     }
     return {
         **_mean(per_seed),
         **dict.fromkeys(RISK_FIGURES),
         "spread": _spread(per_seed, over_runs(by_seed[0])),
-        "per_file": {one.ours[0].run: _mean([figures([t]) for t in one.ours]) for one in scored},
+        "per_file": _per_file([one.ours for one in scored]),
         "baselines": baselines,
     }
 
@@ -102,6 +102,14 @@ def over_runs(tallies: Sequence[Tally]) -> dict[str, tuple[float, float]]:
         name: (float(np.quantile(share, 0.05)), float(np.quantile(share, 0.95)))
         for name, share in shares.items()
     }
+
+
+def _per_file(per_run: Sequence[tuple[Tally, ...]]) -> Card:
+    """Return the figures by name of the run; runs of one name are counted together."""
+    named: dict[str, list[tuple[Tally, ...]]] = {}
+    for one in per_run:
+        named.setdefault(one[0].run, []).append(one)
+    return {name: _mean([figures(each) for each in _by_seed(ours)]) for name, ours in named.items()}
 
 
 def _by_seed(per_run: Sequence[tuple[Tally, ...]]) -> list[tuple[Tally, ...]]:

@@ -17,12 +17,14 @@ from domain.scorecard.points import Event, Flags
 
 FALSE_ALARM: Final = 0.11
 MISS: Final = 1.0
-CHANGE_WINDOW_US: Final = 30_000_000
-"""SKAB counts a changepoint as met within 30 s after it."""
+CHANGE_WINDOW_US: Final = 60_000_000
+"""SKAB counts a changepoint as met within 60 s after it: its baselines score with `chp_score(...,
+window_width="60s", anomaly_window_destination="righter")`."""
 
 _FAR_BEHIND: Final = 3.0
 """So many widths after a window a false alarm costs in full."""
-_STEEPNESS: Final = 2.0
+_STEEPNESS: Final = 1.0
+"""`scale_koef` of SKAB's `chp_score`, at its default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +78,10 @@ def window_points(windows: Sequence[Event], told: npt.NDArray[np.intp]) -> Nab:
 
 
 def change_points(instants_us: Instants, truth: Flags, told: Flags) -> Nab:
-    """Score told changepoints, as SKAB does: the window begins at the change and lasts 30 s.
+    """Score told changepoints, as SKAB does: the window begins at the change and lasts 60 s.
 
     A hit is worth 1 at once and falls along a hyperbolic tangent to -.11 at the window's end, as
-    in SKAB's `evaluating_change_point`; of two windows that overlap the first ends where the
-    second begins.
+    in SKAB's `chp_score`; of two windows that overlap the first ends where the second begins.
 
     Args:
         instants_us: Shape (n,).

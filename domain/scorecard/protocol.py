@@ -14,7 +14,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from domain.incidents import Change, IncidentRules, IncidentTracker
+from domain.incidents import (
+    SENSOR_RULES,
+    Incident,
+    IncidentRules,
+    IncidentTracker,
+    sensor_rows,
+)
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import Instants, Matrix
@@ -49,12 +55,17 @@ class Verdicts:
         told: Shape (n,), anomalous by the method's own threshold.
         opened: Rows at which an incident was opened, ascending.
         contributions: Shape (n, S); None for methods that give none.
+        incidents: Opened, as they were in the end.
+        sensor_opened: Rows at which an incident of a sensor was opened, ascending; None for methods
+            that do not tell sensors' faults from machines'.
     """
 
     score: Numbers
     told: Flags
     opened: npt.NDArray[np.intp]
     contributions: Matrix | None = None
+    incidents: tuple[Incident, ...] = ()
+    sensor_opened: npt.NDArray[np.intp] | None = None
 
 
 def at_period(spec: PipelineSpec, period_s: float) -> PipelineSpec:
@@ -96,40 +107,62 @@ def judge(run: Run, *, seed: int, by_replay: bool = False) -> Verdicts:
     return score_rest(pipeline, run)
 
 
-def score_rest(pipeline: Pipeline, run: Run, *, chunk_rows: int = CHUNK_ROWS) -> Verdicts:
+def score_rest(
+    pipeline: Pipeline,
+    run: Run,
+    *,
+    chunk_rows: int = CHUNK_ROWS,
+    rules: IncidentRules | None = None,
+) -> Verdicts:
     """Score what comes after the first part, chunk by chunk.
 
     Args:
-        pipeline: Fitted to the run's first part.
+        pipeline: Fitted before the part that is scored.
         run: The run.
         chunk_rows: Readings that arrive together.
+        rules: When an incident opens and closes; by default those of the stream, their time
+            stretched to the run's rate of readings.
     """
     state = pipeline.new_state(run.train.machine)
     pipeline.score(state, run.train.instants_us, run.train.values)
     test, score, parts = run.test, [np.empty(0)], [np.empty((0, len(run.sensors)))]
+    faults = [np.empty((0, len(run.sensors)), dtype=np.uint8)]
     for first in range(0, len(test), chunk_rows):
         rows = slice(first, first + chunk_rows)
         scores = pipeline.score(state, test.instants_us[rows], test.values[rows])
         score.append(np.where(scores.ready, scores.score, np.minimum(scores.score, 1.0)))
         parts.append(scores.contributions)
-    return verdicts(np.concatenate(score), test.instants_us, run.period_s, np.concatenate(parts))
+        faults.append(scores.sensor_faults)
+    told = verdicts(
+        np.concatenate(score),
+        test.instants_us,
+        run.period_s,
+        np.concatenate(parts),
+        rules=rules,
+    )
+    found = _opened(test.instants_us, *sensor_rows(np.concatenate(faults)), SENSOR_RULES)
+    return replace(told, sensor_opened=np.searchsorted(test.instants_us, _begins(found)))
 
 
 def verdicts(
-    score: Numbers, instants_us: Instants, period_s: float, contributions: Matrix | None = None
+    score: Numbers,
+    instants_us: Instants,
+    period_s: float,
+    contributions: Matrix | None = None,
+    *,
+    rules: IncidentRules | None = None,
 ) -> Verdicts:
     """Turn scores, of which > 1 is anomalous, into verdicts and incidents."""
-    rules = IncidentRules()
-    rules = replace(rules, quiet_s=rules.quiet_s * period_s / REFERENCE_PERIOD_S)
-    tracker = IncidentTracker(rules)
+    usual = IncidentRules()
+    stretched = replace(usual, quiet_s=usual.quiet_s * period_s / REFERENCE_PERIOD_S)
     parts = np.zeros((len(score), 1)) if contributions is None else contributions
-    changes = tracker.advance(instants_us, score, parts)
-    began = [one.incident.opened_us for one in changes if one.change is Change.OPENED]
+    found = _opened(instants_us, score, parts, rules or stretched)
     return Verdicts(
         score=score,
         told=score > 1,
-        opened=np.searchsorted(instants_us, began),
+        opened=np.searchsorted(instants_us, _begins(found)),
         contributions=contributions,
+        incidents=found,
     )
 
 
@@ -137,3 +170,17 @@ def changes(told: Sequence[bool] | Flags) -> Flags:
     """Return the rows at which the verdict turns, as SKAB's own evaluation takes changepoints."""
     flags = np.asarray(told, dtype=bool)
     return np.diff(flags, prepend=False)
+
+
+def _opened(
+    instants_us: Instants, score: Numbers, parts: Matrix, rules: IncidentRules
+) -> tuple[Incident, ...]:
+    """Return the incidents that a machine's scores open, as they are at the end."""
+    newest: dict[int, Incident] = {}
+    for event in IncidentTracker(rules).advance(instants_us, score, parts):
+        newest[event.incident.opened_us] = event.incident
+    return tuple(newest[at] for at in sorted(newest))
+
+
+def _begins(incidents: Sequence[Incident]) -> list[int]:
+    return [one.opened_us for one in incidents]

@@ -37,8 +37,8 @@ class Run:
     """One machine's readings and what was true of them.
 
     Attributes:
-        name: Of the file, for people.
-        kind: Its format.
+        name: Of the file, for people; runs of one name are counted together.
+        kind: Its format; `csv` for readings that come from no file.
         sensors: Names of the columns of `values`.
         instants_us: Shape (n,).
         values: Shape (n, S); NaN is missing.
@@ -46,6 +46,13 @@ class Run:
         changepoints: Shape (n,); None where they are not labelled.
         roots: Shape (n,), column of the sensor that shows the fault first, -1 where there is none;
             None where roots are not labelled.
+        touched: Shape (n, S), sensors that the fault moves, where several may be named as its
+            root; None where that is not known.
+        ill: Shape (n,), a sensor is at fault while the machine may be well; None where sensors'
+            faults are not labelled.
+        machine: Its name, where that is not the run's.
+        declared: What the columns are, where more is known of them than their names.
+        learnt_rows: Readings to learn from, where the format's own split is not meant.
     """
 
     name: str
@@ -56,6 +63,11 @@ class Run:
     anomalous: Flags | None = None
     changepoints: Flags | None = None
     roots: npt.NDArray[np.int64] | None = None
+    touched: npt.NDArray[np.bool_] | None = None
+    ill: Flags | None = None
+    machine: str | None = None
+    declared: MachineClass | None = None
+    learnt_rows: int | None = None
 
     def __len__(self) -> int:
         return len(self.instants_us)
@@ -63,6 +75,8 @@ class Run:
     @property
     def train_rows(self) -> int:
         """Readings that are learnt from; their labels are never looked at."""
+        if self.learnt_rows is not None:
+            return self.learnt_rows
         match self.kind:
             case Format.SKAB:
                 return SKAB_TRAIN_ROWS
@@ -81,6 +95,8 @@ class Run:
     @cached_property
     def machine_class(self) -> MachineClass:
         """What the columns are."""
+        if self.declared is not None:
+            return self.declared
         sensors = tuple(Sensor(name=name) for name in self.sensors)
         return MachineClass(name=self.kind.value, sensors=sensors, period_s=self.period_s)
 
@@ -103,7 +119,9 @@ class Run:
 
     def _part(self, rows: slice) -> History:
         return History(
-            machine=self.name, instants_us=self.instants_us[rows], values=self.values[rows]
+            machine=self.machine or self.name,
+            instants_us=self.instants_us[rows],
+            values=self.values[rows],
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from domain.scorecard.nab import Nab, change_points, window_points
 from domain.scorecard.points import Confusion, Event, Flags, Numbers, events, roc_auc, vus_pr
 from domain.scorecard.protocol import Verdicts, changes
-from domain.scorecard.runs import Format, Run
+from domain.scorecard.runs import Run
 
 VUS_BUFFER_ROWS: Final = 60
 
@@ -37,6 +37,9 @@ class Tally:
         roots_hit: Events whose largest evidence is the labelled root sensor.
         roots_near: Events with the labelled root among the `NEAR` sensors with the most evidence.
         roots: Told events with a labelled root.
+        sensors_ill: Sensor faults that happened; None where they are not labelled.
+        sensors_told: Of those, told as such.
+        sensors_blamed: Of those, taken for a failing machine.
         truth: Labels of the scored rows.
         score: Of the scored rows.
     """
@@ -51,6 +54,9 @@ class Tally:
     roots_hit: int
     roots_near: int
     roots: int
+    sensors_ill: int | None = None
+    sensors_told: int = 0
+    sensors_blamed: int = 0
     truth: Flags = field(repr=False)
     score: Numbers = field(repr=False)
 
@@ -72,17 +78,23 @@ class Tally:
             roots_hit=sum(rank == 0 for rank in known),
             roots_near=sum(rank < NEAR for rank in known),
             roots=len(known),
+            **_sensors(run, told),
             truth=truth,
             score=told.score,
         )
 
 
-def figures(tallies: Sequence[Tally]) -> Figures:
+def figures(tallies: Sequence[Tally], *, curves: bool = True) -> Figures:
     """Return the figures of some runs together, micro-averaged.
 
-    F1, missed alarms and curves are of the labelled runs; a run without labels only tells of false
-    alarms, as `far_unlabelled`. The area under the ROC curve pools the readings of all runs
-    (scores are comparable: 1 is every run's threshold); VUS-PR is the mean over runs.
+    F1, missed alarms and curves are of the labelled runs, None where they hold no event; a run
+    without labels only tells of false alarms, as `far_unlabelled`. The area under the ROC curve
+    pools the readings of all runs (scores are comparable: 1 is every run's threshold); VUS-PR is
+    the mean over runs.
+
+    Args:
+        tallies: Of one seed.
+        curves: Whether the areas under curves are computed, which takes by far the longest.
     """
     labelled = [one for one in tallies if one.labelled]
     healthy = [one for one in tallies if not one.labelled]
@@ -92,11 +104,11 @@ def figures(tallies: Sequence[Tally]) -> Figures:
     days = sum(one.days for one in tallies)
     roots = sum(one.roots for one in labelled)
     out: Figures = {
-        "f1": total.f1 if labelled else None,
+        "f1": total.f1 if total.tp + total.fn else None,
         "far": total.far if labelled else None,
-        "mar": total.mar if labelled else None,
-        "roc_auc": _roc_auc(labelled),
-        "vus_pr": _vus_pr(labelled),
+        "mar": total.mar if total.tp + total.fn else None,
+        "roc_auc": _roc_auc(labelled) if curves else None,
+        "vus_pr": _vus_pr(labelled) if curves else None,
         "events": len(delays),
         "events_detected": len(met),
         "median_delay_s": float(np.median(met)) if met else None,
@@ -105,6 +117,11 @@ def figures(tallies: Sequence[Tally]) -> Figures:
         "hit_at_1": sum(one.roots_hit for one in labelled) / roots if roots else None,
         "hit_at_3": sum(one.roots_near for one in labelled) / roots if roots else None,
     }
+    ill = [one for one in tallies if one.sensors_ill is not None]
+    if ill:
+        out["sensor_faults"] = sum(one.sensors_ill or 0 for one in ill)
+        out["sensor_faults_detected"] = sum(one.sensors_told for one in ill)
+        out["sensor_faults_blamed"] = sum(one.sensors_blamed for one in ill)
     if healthy:
         out["far_unlabelled"] = sum((one.confusion for one in healthy), Confusion()).far
     return out
@@ -145,20 +162,46 @@ def _nab(run: Run, found: Sequence[Event], told: Verdicts) -> Nab:
     if run.changepoints is not None:
         truth = run.changepoints[run.train_rows :]
         return change_points(run.test.instants_us, truth, changes(told.told))
-    if run.kind is Format.NAB:
-        return window_points(found, told.opened)
-    return Nab()
+    return Nab() if run.anomalous is None else window_points(found, told.opened)
+
+
+def _sensors(run: Run, told: Verdicts) -> dict[str, Any]:
+    """Return how sensors' faults were met: by an incident of a sensor, or one of the machine."""
+    if run.ill is None:
+        return {}
+    found = events(run.ill[run.train_rows :])
+    named = np.empty(0, dtype=np.intp) if told.sensor_opened is None else told.sensor_opened
+    return {
+        "sensors_ill": len(found),
+        "sensors_told": sum(_within(event, named) for event in found),
+        "sensors_blamed": sum(_within(event, told.opened) for event in found),
+    }
+
+
+def _within(event: Event, rows: npt.NDArray[np.intp]) -> bool:
+    return bool(((rows >= event.first) & (rows <= event.last)).any())
 
 
 def _root_rank(run: Run, event: Event, told: Verdicts) -> int | None:
-    """Return how many sensors have more evidence than the root; None where that is not known."""
-    if run.roots is None or told.contributions is None:
+    """Return how many sensors have more evidence than the root; None where that is not known.
+
+    Where several sensors may be named, the one with the most evidence counts.
+    """
+    roots = _may_be_root(run)
+    if roots is None or told.contributions is None:
         return None
     rows = slice(event.first, event.last + 1)
-    named = run.roots[run.train_rows :][rows]
-    named = named[named >= 0]
+    named = np.flatnonzero(roots[run.train_rows :][rows].any(axis=0))
     alarms = told.contributions[rows][told.told[rows]]
     if not len(named) or not len(alarms):
         return None
-    evidence = alarms.sum(axis=0)
-    return int(np.flatnonzero(np.argsort(-evidence, kind="stable") == named[0])[0])
+    order = np.argsort(-alarms.sum(axis=0), kind="stable")
+    return int(np.flatnonzero(np.isin(order, named))[0])
+
+
+def _may_be_root(run: Run) -> npt.NDArray[np.bool_] | None:
+    """Return, shape (n, S), which sensors it is right to name as the root."""
+    if run.touched is not None or run.roots is None:
+        return run.touched
+    shown: npt.NDArray[np.bool_] = run.roots[:, None] == np.arange(len(run.sensors))
+    return shown

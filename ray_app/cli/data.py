@@ -12,7 +12,7 @@ from domain.errors import BadInputError
 from ray_app.cli import context
 from ray_app.cli.output import DryRun, Json, json_line, line, rows
 
-_END_US = 253_402_300_799_000_000
+END_US = 253_402_300_799_000_000
 """The end of the year 9999."""
 
 
@@ -126,7 +126,7 @@ def export(
     """Write a machine's readings to Parquet, which `replay` reads."""
     from ingestion.export import export as write
 
-    period = (_instant("--from", start, 0), _instant("--to", end, _END_US))
+    period = (instant_of("--from", start, 0), instant_of("--to", end, END_US))
     storage = context.storage()
     with _counted(str(file)) as count:
         total = write(storage, machine, file, start_us=period[0], end_us=period[1], progress=count)
@@ -165,7 +165,12 @@ def machines(as_json: Json = False) -> None:
     )
 
 
-def _instant(option: str, text: str | None, otherwise: int) -> int:
+def instant_of(option: str, text: str | None, otherwise: int) -> int:
+    """Return the microseconds of an option's time, or what stands for it when it is not given.
+
+    Raises:
+        BadInputError: It is no time.
+    """
     from domain.wire import parse_instant
 
     try:

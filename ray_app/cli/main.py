@@ -15,6 +15,7 @@ import typer
 
 from domain.errors import PlatformError
 from ray_app.cli import (
+    backtest,
     data,
     ingest,
     key,
@@ -43,6 +44,7 @@ data.mount(app)
 ingest.mount(app)
 score.mount(app)
 scorecard.mount(app)
+backtest.mount(app)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(model.app, name="model")
 app.add_typer(quarantine.app, name="quarantine")

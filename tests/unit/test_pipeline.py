@@ -88,6 +88,32 @@ def _assert_splits_agree(pipeline: Pipeline, cuts: list[int], *, missing: bool) 
         np.testing.assert_allclose(split, getattr(bulk, name), rtol=1e-9, atol=1e-9)
 
 
+def test_one_reading_of_each_machine_equals_one_machine_after_the_other(level: Pipeline) -> None:
+    """Machines of other ages, one with a missing and one with a stuck sensor, over some steps."""
+    many = [healthy(seed, rows=90) for seed in range(20, 26)]
+    many[1].values[60:, 2] = np.nan
+    many[2].values[10:, 0] = 7.0
+    alone, together = ([level.new_state() for _ in many] for _ in range(2))
+    for age, states in enumerate(zip(alone, together, strict=True)):
+        for state in states:
+            part = slice(0, 12 * age)
+            level.score(state, many[age].instants_us[part], many[age].values[part])
+
+    for row in range(70, 90):
+        instants = np.array([one.instants_us[row] for one in many])
+        values = np.stack([one.values[row] for one in many])
+        each = level.score_each(together, instants, values)
+        for at, state in enumerate(alone):
+            one = level.score(state, instants[at : at + 1], values[at : at + 1])
+            for name in ("score", "contributions", "expected", "ready", "sensor_faults"):
+                np.testing.assert_allclose(
+                    getattr(each, name)[at], getattr(one, name)[0], rtol=1e-9, atol=1e-9
+                )
+
+    with pytest.raises(ValueError, match="6 states for 5 readings"):
+        level.score_each(together, instants[:5], values[:5])
+
+
 def test_row_by_row_equals_bulk(pipeline: Pipeline) -> None:
     """The stream's smallest step gives the sweep's numbers."""
     one, state = healthy(8, rows=150, regimes=True), pipeline.new_state("m1")
