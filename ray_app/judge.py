@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from domain.care import NO_CARE, Care, adjusted, is_cold
 from domain.conditions import FROM_READINGS, GapWatch, StateBook
-from domain.incidents import IncidentRules, IncidentTracker, sensor_rows
+from domain.incidents import Cooling, IncidentRules, IncidentTracker, sensor_rows
 from domain.machines import Machine
 from domain.pipeline import Pipeline, PipelineState
 from domain.readings import History, Instants, ReadingBatch
@@ -26,7 +27,7 @@ _MOST_RESTORED_ROWS = 4000
 _BASELINES = 2.0
 """Time constants of the baseline after which the beginning no longer matters."""
 
-_SENSOR_RULES = IncidentRules(k=3, n=3, stay=1.0, quiet_s=30.0)
+_SENSOR_RULES = IncidentRules(k=3, n=3, stay=1.0, quiet_s=30.0, cool_s=0.0)
 """A sensor's fault has been weighed by the watch already; it opens and closes sooner."""
 
 
@@ -36,12 +37,16 @@ class Past(Protocol):
     def before(self, machine: str, instant_us: int, rows: int) -> History:
         """Return at most `rows` newest readings of a machine before an instant."""
 
+    def first_us(self, machine: str) -> int | None:
+        """Return the instant of a machine's oldest stored reading; None if it has none."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _Machine:
     version: int
     state: PipelineState
     last_us: int
+    first_us: int | None  # of its history where it is cold, None where the model knows it
     trackers: dict[Kind, IncidentTracker]
     gaps: GapWatch
 
@@ -55,15 +60,19 @@ class Judge:
         scored_until: Machine key → instant up to which verdicts were given before.
         book: States of sensors that are stored; changed in place.
         rules: When an incident of a machine opens and closes.
+        closed: Machine key and kind → when its last incident closed and that one's peak score,
+            where it may still cool down.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it goes on from
         self,
         past: Past,
         live: Iterable[Live],
         scored_until: dict[int, int],
         book: StateBook | None = None,
+        *,
         rules: IncidentRules | None = None,
+        closed: Mapping[tuple[int, Kind], tuple[int, float]] | None = None,
     ) -> None:
         self._past, self._book = past, StateBook() if book is None else book
         self._rules: dict[Kind, IncidentRules] = {
@@ -71,11 +80,16 @@ class Judge:
             "sensor": _SENSOR_RULES,
         }
         self._live = {(one.incident.machine_key, one.incident.kind): one.incident for one in live}
+        self._closed = dict(closed or {})
         self._until = scored_until
         self._machines: dict[int, _Machine] = {}
 
     def judge(
-        self, batch: ReadingBatch, machines: Mapping[int, Machine], champion: Champion | None
+        self,
+        batch: ReadingBatch,
+        machines: Mapping[int, Machine],
+        champion: Champion | None,
+        care: Mapping[str, Care] | None = None,
     ) -> Verdicts:
         """Score a batch of one class.
 
@@ -83,6 +97,7 @@ class Judge:
             batch: In arrival order.
             machines: Machine key to machine.
             champion: Of the class; without one nothing is scored.
+            care: Machine name to what is its own.
         """
         found = Verdicts()
         if champion is None:
@@ -91,18 +106,20 @@ class Judge:
         order = np.argsort(batch.machine_keys, kind="stable")
         keys, starts = np.unique(batch.machine_keys[order], return_index=True)
         for key, rows in zip(keys.tolist(), np.split(order, starts[1:]), strict=True):
-            self._judge_machine(batch.take(rows), machines[key], champion, found)
+            own = (care or {}).get(machines[key].name, NO_CARE)
+            self._judge_machine(batch.take(rows), machines[key], champion, own, found)
         return found
 
     def forget_incident(self, machine_key: int, kind: Kind) -> None:
         """Let go of an incident that a person closed, so that another may open."""
         self._live.pop((machine_key, kind), None)
+        self._closed.pop((machine_key, kind), None)
         machine = self._machines.get(machine_key)
         if machine is not None:
             machine.trackers[kind] = IncidentTracker(self._rules[kind])
 
     def _judge_machine(
-        self, batch: ReadingBatch, known: Machine, champion: Champion, found: Verdicts
+        self, batch: ReadingBatch, known: Machine, champion: Champion, care: Care, found: Verdicts
     ) -> None:
         key = known.key
         machine = self._machine(known, champion, int(batch.instants_us.min()))
@@ -114,6 +131,7 @@ class Judge:
         at = batch.instants_us[rows]
         values = widened(batch.values[rows], len(pipeline.machine_class.sensors))
         scores = pipeline.score(machine.state, at, values)
+        scores = adjusted(pipeline, scores, at, care, first_us=machine.first_us)
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
         found.scored += len(rows)
@@ -122,8 +140,17 @@ class Judge:
         fresh = at > max(_trained_until(champion), self._until.get(key, 0))
         if not fresh.any():
             return
-        view = View(champion=champion, key=key, at=at, values=values, scores=scores)
+        view = View(
+            champion=champion,
+            machine=known,
+            care=care,
+            first_us=machine.first_us,
+            at=at,
+            values=values,
+            scores=scores,
+        )
         view = view.take(np.flatnonzero(fresh))
+        found.views.append(view)
         found.anomalies += view.anomalies()
         found.changes += self._follow(machine, view)
         gaps = machine.gaps.conditions(machine.last_us)
@@ -149,10 +176,17 @@ class Judge:
             version=champion.version,
             state=state,
             last_us=max(last_us, until_us - 1) if machine is None else machine.last_us,
+            first_us=self._first_us(known, pipeline, until_us),
             trackers=self._trackers(key, machine, pipeline),
             gaps=_gaps(pipeline, past, machine),
         )
         return self._machines[key]
+
+    def _first_us(self, known: Machine, pipeline: Pipeline, until_us: int) -> int | None:
+        if not is_cold(pipeline, known.name):
+            return None
+        stored = self._past.first_us(known.name)
+        return until_us if stored is None else min(stored, until_us)
 
     def _trackers(
         self, key: int, before: _Machine | None, pipeline: Pipeline
@@ -161,19 +195,21 @@ class Judge:
         for kind, rules in self._rules.items():
             if before is not None:
                 incident = padded(before.trackers[kind].incident, pipeline)
+                cooling = before.trackers[kind].cooling
             else:
                 incident = restored(self._live.get((key, kind)), pipeline)
-            trackers[kind] = IncidentTracker(rules, incident)
+                cooling = _cooling(self._closed.get((key, kind)), rules)
+            trackers[kind] = IncidentTracker(rules, incident, cooling)
         return trackers
 
     def _follow(self, machine: _Machine, view: "View") -> Iterator[Changed]:
-        scores = view.scores
+        scores, free = view.scores, ~view.under_maintenance
         for event in machine.trackers["machine"].advance(
-            view.at, scores.score, scores.contributions, scores.ready
+            view.at, scores.score, scores.contributions, scores.ready & free
         ):
             yield view.change("machine", event)
         ill, parts = sensor_rows(scores.sensor_faults)
-        for event in machine.trackers["sensor"].advance(view.at, ill, parts):
+        for event in machine.trackers["sensor"].advance(view.at, ill, parts, free):
             yield view.change("sensor", event)
 
 
@@ -181,6 +217,13 @@ def _newer(instants_us: Instants, last_us: int) -> npt.NDArray[np.intp]:
     """Return the rows that are later than all before them and than `last_us`."""
     running = np.maximum.accumulate(np.concatenate([[last_us], instants_us]))
     return np.flatnonzero(instants_us > running[:-1])
+
+
+def _cooling(closed: tuple[int, float] | None, rules: IncidentRules) -> Cooling | None:
+    if closed is None:
+        return None
+    closed_us, peak_score = closed
+    return Cooling(until_us=closed_us + round(rules.cool_s * 1e6), peak_score=peak_score)
 
 
 def _gaps(pipeline: Pipeline, past: History, before: _Machine | None) -> GapWatch:

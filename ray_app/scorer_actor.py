@@ -10,13 +10,14 @@ from time import monotonic
 from domain.arrivals import Arrivals
 from domain.conditions import StateBook
 from domain.errors import NotFoundError, PartitionLostError, PlatformError, ServiceUnavailableError
-from domain.incidents import Change
+from domain.incidents import Change, IncidentRules
 from ingestion.batching import backoff_s
 from ingestion.consume import wall_clock_us
 from ingestion.kafka import KafkaSource, ensure_topic
 from ingestion.settings import KafkaSettings
 from observability import catalogue
 from ray_app.champions import Champions
+from ray_app.courier import Courier
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
 from ray_app.metrics import process_metrics
@@ -96,10 +97,13 @@ class ScorerActor:
         pool = Pool(lambda: self._storage, application="millwright scorer")
         registry = PostgresRegistry(pool, "scorer")
         champions = Champions(registry, self._metrics, "scorer")
+        courier = Courier(self._storage, self._metrics)
         champions.start()
+        courier.start()
         try:
             self._run_until_stopped(champions, registry)
         finally:
+            courier.close()
             champions.close()
             pool.close()
         return self._scored
@@ -141,10 +145,11 @@ class ScorerActor:
                 # A crash of the server takes back verdicts and offsets alike: they are made again.
                 rows(writing, "SET synchronous_commit = off")
                 live, until = verdicts.live_incidents(writing), verdicts.scored_until(writing)
+                closed = verdicts.last_closed(writing, within_s=IncidentRules().cool_s)
                 book = StateBook(sensor_states.every(writing))
                 arrivals = Arrivals(sensor_states.heard_before(writing), wall_clock_us())
             work = ScorerWork(
-                judge=Judge(registry, live, until, book),
+                judge=Judge(registry, live, until, book, closed=closed),
                 intake=Intake(lookup),
                 on=writing,
                 topic=topic,

@@ -72,9 +72,7 @@ webhook_deliveries = Table(
     metadata,
     # The outbox: written in the transaction of the incident, delivered at least once after it.
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column(
-        "webhook_id", Integer, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False
-    ),
+    Column("webhook_id", Integer, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
     Column("incident_id", BigInteger, nullable=False),
     Column("event", JSONB, nullable=False),  # domain.webhooks.Event
     Column("state", Text, nullable=False, server_default="waiting"),  # waiting | delivered | dead

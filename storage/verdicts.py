@@ -12,9 +12,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from domain.severity import Severity
+from storage import outbox
 from storage.connect import Connection, rows
 
 type Kind = Literal["machine", "sensor"]
+type CloseReason = Literal["quiet", "silent", "maintenance", "person"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,6 +75,8 @@ class Incident:
         root_sensor: The sensor that contributed most.
         evidence: Mean contributions, largest first.
         model_version: What scored it.
+        severity: How bad it is; what is stored never becomes milder.
+        close_reason: Why it closed; empty while it lives.
     """
 
     machine_key: int
@@ -85,6 +90,8 @@ class Incident:
     root_sensor: str
     evidence: tuple[Contribution, ...] = ()
     model_version: int
+    severity: Severity = Severity.MINOR
+    close_reason: CloseReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +104,7 @@ class State:
         score: Its score.
         model_version: What scored it.
         quality: Data quality for people: `{"ready": bool, "gap": bool, "faults": [{"sensor",
-            "kind"}]}`; a gap is a hole in the window that was scored.
+            "kind"}], "note": str}`; a gap is a hole in the window that was scored.
     """
 
     machine_key: int
@@ -153,20 +160,24 @@ def write_anomalies(on: Connection, anomalies: Sequence[Anomaly]) -> int:
 def open_incident(on: Connection, incident: Incident) -> int:
     """Write a new incident, or refresh the live one of this machine and kind; return its number.
 
-    Anomalies since it began, written before it was known, are tied to it.
+    Anomalies since it began, written before it was known, are tied to it; webhooks get it into
+    their outbox.
     """
     found = rows(
         on,
         "INSERT INTO incidents (machine_key, kind, began, opened, last_seen, peak_score,"
-        " anomalies, root_sensor, evidence, model_version) VALUES (%(machine_key)s, %(kind)s,"
-        " %(began)s, %(opened)s, %(last_seen)s, %(peak_score)s, %(anomalies)s, %(root_sensor)s,"
-        " %(evidence)s, %(model_version)s) ON CONFLICT (machine_key, kind) WHERE closed IS NULL"
+        " anomalies, root_sensor, evidence, model_version, severity) VALUES (%(machine_key)s,"
+        " %(kind)s, %(began)s, %(opened)s, %(last_seen)s, %(peak_score)s, %(anomalies)s,"
+        " %(root_sensor)s, %(evidence)s, %(model_version)s, %(severity)s)"
+        " ON CONFLICT (machine_key, kind) WHERE closed IS NULL"
         " DO UPDATE SET last_seen = greatest(incidents.last_seen, excluded.last_seen),"
         " peak_score = greatest(incidents.peak_score, excluded.peak_score),"
-        " anomalies = greatest(incidents.anomalies, excluded.anomalies) RETURNING id",
+        " anomalies = greatest(incidents.anomalies, excluded.anomalies) RETURNING id, xmax = 0",
         _columns(incident),
     )
-    number = int(found[0][0])
+    number, is_new = int(found[0][0]), bool(found[0][1])
+    if is_new:
+        outbox.enqueue(on, [number], "opened")
     rows(
         on,
         "UPDATE anomalies SET incident_id = %s WHERE machine_key = %s AND kind = %s"
@@ -190,13 +201,82 @@ def update_incident(on: Connection, incident: Incident) -> bool:
     """
     changed = rows(
         on,
-        "UPDATE incidents SET last_seen = %(last_seen)s, peak_score = %(peak_score)s,"
+        "WITH old AS (SELECT id, severity FROM incidents WHERE machine_key = %(machine_key)s"
+        " AND kind = %(kind)s AND closed IS NULL FOR UPDATE)"
+        " UPDATE incidents AS i SET last_seen = %(last_seen)s, peak_score = %(peak_score)s,"
         " anomalies = %(anomalies)s, root_sensor = %(root_sensor)s, evidence = %(evidence)s,"
-        " closed = %(closed)s, state = CASE WHEN %(closed)s IS NULL THEN state ELSE 'closed' END"
-        " WHERE machine_key = %(machine_key)s AND kind = %(kind)s AND closed IS NULL RETURNING 1",
-        _columns(incident),
+        " closed = %(closed)s, close_reason = %(close_reason)s, severity = CASE WHEN"
+        " array_position(%(ranks)s, %(severity)s) > array_position(%(ranks)s, old.severity)"
+        " THEN %(severity)s ELSE old.severity END,"
+        " state = CASE WHEN %(closed)s IS NULL THEN state ELSE 'closed' END"
+        " FROM old WHERE i.id = old.id RETURNING i.id, i.severity <> old.severity",
+        _columns(incident) | {"ranks": [str(one) for one in Severity]},
     )
-    return bool(changed)
+    if not changed:
+        return False
+    number, worse = changed[0]
+    if incident.closed_us is not None:
+        settle_closed(on, [number])
+    elif worse:
+        outbox.enqueue(on, [number], "escalated")
+    return True
+
+
+def settle_closed(on: Connection, numbers: Sequence[int]) -> None:
+    """Do what follows on the end of incidents: labels of feedback end with them, webhooks hear."""
+    rows(
+        on,
+        "UPDATE failures AS f SET ended = greatest(i.closed, f.onset) FROM incidents AS i"
+        " WHERE i.id = ANY(%s::bigint[]) AND f.machine_key = i.machine_key"
+        " AND f.source = 'feedback' AND f.onset = i.began AND f.ended IS NULL",
+        (list(numbers),),
+    )
+    outbox.enqueue(on, numbers, "closed")
+
+
+def close_silent(on: Connection, *, after_s: float, quiet_s: float) -> list[tuple[int, Kind]]:
+    """Close incidents of machines that have been silent for so long.
+
+    Incidents end in the time of readings; of a machine that sends none, none would ever end. They
+    close where they would have closed had the next reading been healthy.
+
+    Args:
+        on: A session.
+        after_s: Seconds of silence, by the clock on the wall.
+        quiet_s: Seconds after the last anomalous reading at which they end.
+
+    Returns:
+        Machine key and kind of each.
+    """
+    closed = rows(
+        on,
+        "UPDATE incidents AS i SET closed = i.last_seen + make_interval(secs => %s),"
+        " state = 'closed', close_reason = 'silent' FROM sensor_states AS s"
+        " WHERE s.machine_key = i.machine_key AND s.condition = 'silent'"
+        " AND s.since < clock_timestamp() - make_interval(secs => %s) AND i.closed IS NULL"
+        " RETURNING i.id, i.machine_key, i.kind",
+        (quiet_s, after_s),
+    )
+    if closed:
+        settle_closed(on, [number for number, _, _ in closed])
+    return [(key, kind) for _, key, kind in closed]
+
+
+def last_closed(on: Connection, *, within_s: float) -> dict[tuple[int, Kind], tuple[int, float]]:
+    """Return machine key and kind → when its newest incident closed, and that one's peak.
+
+    Only of incidents that went quiet not long before the machine's last scored reading: they cool
+    down, which a scorer that starts anew goes on with. One that a person closed does not.
+    """
+    found = rows(
+        on,
+        "SELECT DISTINCT ON (i.machine_key, i.kind) i.machine_key, i.kind, i.closed, i.peak_score"
+        " FROM incidents AS i JOIN machine_states AS s USING (machine_key)"
+        " WHERE i.closed >= s.instant - make_interval(secs => %s) AND i.close_reason = 'quiet'"
+        " ORDER BY i.machine_key, i.kind, i.closed DESC",
+        (within_s,),
+    )
+    return {(key, kind): (_us(closed), float(peak)) for key, kind, closed, peak in found}
 
 
 def write_states(on: Connection, states: Sequence[State]) -> None:
@@ -268,6 +348,8 @@ def _columns(incident: Incident) -> dict[str, Any]:
         "root_sensor": incident.root_sensor,
         "evidence": _json(incident.evidence),
         "model_version": incident.model_version,
+        "severity": str(incident.severity),
+        "close_reason": incident.close_reason,
     }
 
 

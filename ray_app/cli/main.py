@@ -16,8 +16,10 @@ import typer
 from domain.errors import PlatformError
 from ray_app.cli import (
     data,
+    incident,
     ingest,
     key,
+    maintenance,
     model,
     platform,
     quarantine,
@@ -26,6 +28,7 @@ from ray_app.cli import (
     scorecard,
     simulate,
     sweep,
+    webhook,
 )
 
 app = typer.Typer(
@@ -48,6 +51,9 @@ app.add_typer(model.app, name="model")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(retention.app, name="retention")
 app.add_typer(key.app, name="key")
+app.add_typer(incident.app, name="incident")
+app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(webhook.app, name="webhook")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

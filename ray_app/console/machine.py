@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from domain.care import adjusted, is_cold
 from domain.errors import NotFoundError
 from domain.machines import MachineClass
 from domain.pipeline import Scores
@@ -16,7 +17,7 @@ from ray_app.serve.verdict import contributions, widened
 from ray_app.serve.views import MachineView, machine_view
 from storage import fleet, incidents
 from storage.connect import Connection
-from storage.history import instant, microseconds, read_history
+from storage.history import first_instant, instant, microseconds, read_history
 from storage.incidents import IncidentRow
 from storage.verdicts import Contribution
 
@@ -76,7 +77,7 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
     champion = known.champions.get(machine.machine_class)
     past = incidents.incidents(on, machine=name, limit=20)
     history, shown = _history(on, machine, champion, minutes)
-    scores = _scored(champion, history)
+    scores = _scored(on, known, champion, history)
     axis = Axis(
         start_us=int(history.instants_us[-1]) - minutes * 60_000_000 if len(history) else 0,
         end_us=int(history.instants_us[-1]) if len(history) else 1,
@@ -119,12 +120,19 @@ def _history(
     return both, len(shown)
 
 
-def _scored(champion: Champion | None, history: History) -> Scores | None:
+def _scored(
+    on: Connection, known: Known, champion: Champion | None, history: History
+) -> Scores | None:
     if champion is None or not len(history):
         return None
     pipeline = champion.pipeline
     values = widened(history.values, len(pipeline.machine_class.sensors))
-    return pipeline.score(pipeline.new_state(history.machine), history.instants_us, values)
+    scores = pipeline.score(pipeline.new_state(history.machine), history.instants_us, values)
+    first_us = None
+    if is_cold(pipeline, history.machine):
+        first_us = first_instant(on, history.machine)
+    care = known.care_of(history.machine)
+    return adjusted(pipeline, scores, history.instants_us, care, first_us=first_us)
 
 
 def _parts(

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from domain.care import is_cold
 from domain.errors import NotFoundError, PlatformError
 from domain.readings import History
 from ray_app.champions import Champion, Champions, await_refresh
@@ -18,6 +19,9 @@ class Past(Protocol):
 
     def before(self, machine: str, instant_us: int, rows: int) -> History:
         """Return at most `rows` newest readings of a machine before an instant."""
+
+    def first_us(self, machine: str) -> int | None:
+        """Return the instant of a machine's oldest stored reading; None if it has none."""
 
 
 class Scorer:
@@ -58,7 +62,27 @@ class Scorer:
         instants, values = windows.columns(window, machine_class)
         context, note = self._context(window, champion, int(instants[0]), len(instants))
         given = History(machine=window.machine_id or "", instants_us=instants, values=values)
-        return predict(champion, given, context=context, note=note)
+        first_us, trouble = self._first_us(window, champion, int(instants[0]))
+        return predict(
+            champion,
+            given,
+            context=context,
+            note=note or trouble,
+            care=self._champions.known.care_of(window.machine_id),
+            first_us=first_us,
+        )
+
+    def _first_us(
+        self, window: windows.Asked, champion: Champion, given_us: int
+    ) -> tuple[int | None, str]:
+        """Return since when a new machine has a history of its own; None where it is not new."""
+        if window.machine_id is None or not is_cold(champion.pipeline, window.machine_id):
+            return None, ""
+        try:
+            stored = self._past.first_us(window.machine_id)
+        except PlatformError as error:
+            return given_us, f"the machine's stored readings could not be read: {error}"
+        return given_us if stored is None else min(stored, given_us), ""
 
     def _champion(self, window: windows.Asked) -> Champion:
         if window.machine_id is not None:

@@ -6,6 +6,7 @@ from math import isfinite
 import numpy as np
 import numpy.typing as npt
 
+from domain.care import NO_CARE, Care, adjusted, notes
 from domain.pipeline import Pipeline, Scores
 from domain.readings import History, Matrix
 from domain.sensor_health import SensorFault
@@ -27,8 +28,14 @@ _SIGNIFICANT = 6
 """Digits of a share: more would only be noise in a JSON body."""
 
 
-def predict(
-    champion: Champion, window: History, *, context: History | None = None, note: str = ""
+def predict(  # noqa: PLR0913 - keyword-only
+    champion: Champion,
+    window: History,
+    *,
+    context: History | None = None,
+    note: str = "",
+    care: Care = NO_CARE,
+    first_us: int | None = None,
 ) -> Prediction:
     """Score one window.
 
@@ -38,6 +45,8 @@ def predict(
             without a name is not registered and starts from the class's own level.
         context: Stored readings of the machine before the window, put in front of it.
         note: What limits the score, in words.
+        care: What is the machine's own.
+        first_us: Instant of its first reading where it is cold; None where the model knows it.
     """
     machine = window.machine or None
     instants, values = window.instants_us, window.values
@@ -47,6 +56,8 @@ def predict(
         values = np.concatenate([widened(context.values, values.shape[1]), values])
     pipeline = champion.pipeline
     scores = pipeline.score(pipeline.new_state(machine), instants, values)
+    scores = adjusted(pipeline, scores, instants, care, first_us=first_us)
+    own = notes(pipeline, care, int(instants[-1]), first_us)
     last = float(scores.score[-1])
     return Prediction(
         machine_id=machine,
@@ -58,7 +69,7 @@ def predict(
         contributions=list(contributions(pipeline, scores, -1, values[-1])),
         failure=Failure(),
         model=ModelUsed(name=champion.machine_class, version=champion.version),
-        data_quality=_quality(pipeline, scores, values, before, note),
+        data_quality=_quality(pipeline, scores, values, before, note, own),
         scores=scores.score[before:].tolist(),
     )
 
@@ -112,8 +123,13 @@ def faults_of(names: Sequence[str], codes: npt.NDArray[np.uint8]) -> list[Sensor
     ]
 
 
-def _quality(
-    pipeline: Pipeline, scores: Scores, values: Matrix, before: int, note: str
+def _quality(  # noqa: PLR0913, PLR0917 - what there is to tell
+    pipeline: Pipeline,
+    scores: Scores,
+    values: Matrix,
+    before: int,
+    note: str,
+    own: Sequence[str],
 ) -> DataQuality:
     names = pipeline.machine_class.sensor_names
     ready = bool(scores.ready[-1])
@@ -128,7 +144,7 @@ def _quality(
         context_rows=before,
         missing=[names[at] for at in np.flatnonzero(np.isnan(values[-1])).tolist()],
         faults=faults_of(names, scores.sensor_faults[-1]),
-        note=note,
+        note="; ".join(filter(None, (note, *own))),
     )
 
 
