@@ -49,9 +49,7 @@ def add(
     elif as_json:
         json_line(asdict(made) | ({"secret": secret} if made_here else {}))
     else:
-        line(
-            f"webhook {made.id} is told of incidents; `millwright webhook test {made.id}` tries it"
-        )
+        line(f"webhook {made.id} is told of incidents; `webhook test {made.id}` tries it")
         if made_here:
             line(secret)
 
@@ -84,8 +82,8 @@ def remove(number: Number, dry_run: DryRun = False, as_json: Json = False) -> No
         line(f"{'would forget' if dry_run else 'forgot'} {known.url}, {known.waiting} waited")
 
 
-@app.command()
-def test(number: Number, as_json: Json = False) -> None:
+@app.command("test")
+def try_(number: Number, as_json: Json = False) -> None:
     """Send a test message now and say what came of it."""
     from ray_app.courier import send_now
     from storage import webhooks
