@@ -137,7 +137,7 @@ class Judge:
         found.scored += len(rows)
         # What the champion was trained on fills its windows, but is not judged by it; and what was
         # judged before a crash keeps the verdict it got.
-        fresh = at > max(_trained_until(champion), self._until.get(key, 0))
+        fresh = at > max(trained_until(champion), self._until.get(key, 0))
         if not fresh.any():
             return
         view = View(
@@ -166,7 +166,7 @@ class Judge:
             return machine
         pipeline = champion.pipeline
         until_us = first_us if machine is None else machine.last_us + 1
-        past = self._past.before(name, until_us, _look_back(pipeline))
+        past = self._past.before(name, until_us, look_back(pipeline))
         state = pipeline.new_state(name)
         if len(past):
             sensors = len(pipeline.machine_class.sensors)
@@ -237,11 +237,13 @@ def _gaps(pipeline: Pipeline, past: History, before: _Machine | None) -> GapWatc
     return gaps
 
 
-def _trained_until(champion: Champion) -> int:
+def trained_until(champion: Champion) -> int:
+    """Return the instant up to which a model was trained; 0 where it does not say."""
     until = champion.pipeline.about.get("to_us", 0)
     return until if isinstance(until, int) else 0
 
 
-def _look_back(pipeline: Pipeline) -> int:
+def look_back(pipeline: Pipeline) -> int:
+    """Return how many stored readings a window is restored from."""
     baseline = _BASELINES * pipeline.spec.baseline_s / pipeline.machine_class.period_s
     return min(max(pipeline.warmup_rows, round(baseline)), _MOST_RESTORED_ROWS)

@@ -24,6 +24,7 @@ from ray_app.metrics import process_metrics
 from ray_app.queued import judge_waiting
 from ray_app.registry import PostgresRegistry
 from ray_app.scorer_work import ScorerWork
+from ray_app.shadow import Shadow
 from storage import offsets, rates, sensor_states, verdicts
 from storage.connect import Connection, connect, rows, session, translated
 from storage.intake import Intake
@@ -66,6 +67,8 @@ class ScorerActor:
     A reading that is older than one of the same machine that was scored before is stored, but not
     scored: its window is gone.
 
+    A challenger scores beside the champion, after the commit of a batch and never in its way.
+
     Every second it also looks who has not been heard, so that silence is noticed without a reading.
 
     A plain class: `ray_app.cluster` makes it an actor with two threads, so that `stop` is heard
@@ -96,7 +99,7 @@ class ScorerActor:
         """
         pool = Pool(lambda: self._storage, application="millwright scorer")
         registry = PostgresRegistry(pool, "scorer")
-        champions = Champions(registry, self._metrics, "scorer")
+        champions = Champions(registry, self._metrics, "scorer", shadow=True)
         courier = Courier(self._storage, self._metrics)
         champions.start()
         courier.start()
@@ -159,9 +162,11 @@ class ScorerActor:
             source = stack.enter_context(
                 KafkaSource.open(self._kafka, topic, lambda start: self._positions(topic, start))
             )
-            self._pump(source, work, champions)
+            self._pump(source, work, champions, Shadow(registry, self._metrics))
 
-    def _pump(self, source: KafkaSource, work: ScorerWork, champions: Champions) -> None:
+    def _pump(
+        self, source: KafkaSource, work: ScorerWork, champions: Champions, shadow: Shadow
+    ) -> None:
         positions, calm = self._at, False
         reported, before = monotonic(), self._scored
         while not self._stop.is_set():
@@ -174,7 +179,10 @@ class ScorerActor:
                 found = work.judge_all(sorted_.readings, champions)
                 work.commit(found, self._kafka.group_id, steps)
                 self._count(found, monotonic() - began)
+                shadow.take(found.views, champions.known.challengers)
                 positions |= {step.partition: step.next for step in steps}
+            with translated(), work.on:
+                shadow.run(work.on)
             now = monotonic()
             if now - reported >= _REPORT_EVERY_S:
                 lag = source.lag({k: v for k, v in positions.items() if k in source.assigned})

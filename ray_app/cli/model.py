@@ -86,13 +86,17 @@ def promote(
     machine_class: ClassName,
     version: Annotated[int, typer.Argument(help="As `millwright model list` shows it.")],
     reason: Reason = "by hand",
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if its time in shadow speaks against it.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Make a version the champion, whatever the gate said."""
+    """Make a version the champion, whatever replay said, unless the live stream objects."""
     from storage import models
     from storage.connect import session
     from tuning import registry
+    from tuning.promotion import Gate
 
     found = context.settings()
     storage = context.required_storage(found)
@@ -102,7 +106,13 @@ def promote(
         line(f"would promote {stored.machine_class} version {stored.version}")
         return
     trouble = registry.promote(
-        storage, _tuning(found), machine_class, version, actor=actor(), reason=reason
+        storage,
+        _tuning(found),
+        machine_class,
+        version,
+        actor=actor(),
+        reason=reason,
+        gate=None if force else Gate(),
     )
     _tell(machine_class, version, trouble, "promoted", as_json=as_json)
 

@@ -66,9 +66,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
     made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     made["security"] = [{}, {"key": []}]
     for path, item in made["paths"].items():
-        if "post" in item and not path.endswith("/predict"):
-            item["post"]["security"] = [{"key": []}]
-            item["post"]["responses"] |= _WRITE_PROBLEMS
+        for method in ("post", "delete"):
+            if method in item and not path.endswith("/predict"):
+                item[method]["security"] = [{"key": []}]
+                item[method]["responses"] |= _WRITE_PROBLEMS
     return made
 
 
