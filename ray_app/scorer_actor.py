@@ -20,6 +20,7 @@ from ray_app.champions import Champions
 from ray_app.courier import Courier
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
+from ray_app.listening import Listener
 from ray_app.metrics import process_metrics
 from ray_app.queued import judge_waiting
 from ray_app.registry import PostgresRegistry
@@ -49,7 +50,8 @@ class ScorerActor:
 
     The order of delivery:
 
-    1. Nothing is read before the first champion is in use. A new group then begins at the oldest
+    1. Nothing is read before the first champion is in use; until then only silence is told, by what
+       arrives in Postgres. A new group then begins at the oldest
        message Kafka holds, so that every reading since the champion's training gets its verdict;
        what it was trained on only fills its windows.
     2. On assignment the offset stored for this group is sought, and a machine that is met for the
@@ -89,6 +91,7 @@ class ScorerActor:
         self._stop = Event()
         self._scored = 0
         self._at: dict[int, int] = {}
+        self._listener: Listener | None = None
 
     def run(self) -> int:
         """Score until stopped; return how many readings were scored.
@@ -130,9 +133,13 @@ class ScorerActor:
     def _await_champion(self, champions: Champions) -> bool:
         """Return whether there is a champion; wait a little where there is none, and say so."""
         if champions.known.champions:
+            self._listener = None
             return True
         with session(self._storage, application="millwright scorer") as on:
             self._report(on, per_second=0.0, lag=None)
+            now_us = wall_clock_us()
+            self._listener = self._listener or Listener(on, now_us)
+            self._listener.look(on, now_us)
         self._stop.wait(_REPORT_EVERY_S)
         return False
 
