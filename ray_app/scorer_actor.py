@@ -26,7 +26,7 @@ from ray_app.queued import judge_waiting
 from ray_app.registry import PostgresRegistry
 from ray_app.scorer_work import ScorerWork
 from ray_app.shadow import Shadow
-from storage import offsets, rates, sensor_states, verdicts
+from storage import endings, offsets, rates, sensor_states, verdicts
 from storage.connect import Connection, connect, rows, session, translated
 from storage.intake import Intake
 from storage.offsets import Topic
@@ -155,7 +155,7 @@ class ScorerActor:
                 # A crash of the server takes back verdicts and offsets alike: they are made again.
                 rows(writing, "SET synchronous_commit = off")
                 live, until = verdicts.live_incidents(writing), verdicts.scored_until(writing)
-                closed = verdicts.last_closed(writing, within_s=IncidentRules().cool_s)
+                closed = endings.last_closed(writing, within_s=IncidentRules().cool_s)
                 book = StateBook(sensor_states.every(writing))
                 arrivals = Arrivals(sensor_states.heard_before(writing), wall_clock_us())
             work = ScorerWork(

@@ -11,7 +11,7 @@ from ingestion.consume import wall_clock_us
 from ray_app.champions import Champions
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
-from storage import offsets, sensor_states, verdicts
+from storage import endings, offsets, sensor_states, verdicts
 from storage.connect import Connection, translated
 from storage.intake import Intake
 from storage.offsets import Advance, Topic
@@ -83,7 +83,7 @@ class ScorerWork:
 
     def _close_silent(self) -> None:
         quiet_s = IncidentRules().quiet_s
-        for key, kind in verdicts.close_silent(self.on, after_s=_MUTE_S, quiet_s=quiet_s):
+        for key, kind in endings.close_silent(self.on, after_s=_MUTE_S, quiet_s=quiet_s):
             self._judge.forget_incident(key, kind)
 
     def commit(self, found: Verdicts, group_id: str, steps: tuple[Advance, ...]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.errors import ConflictError, NotFoundError
 from domain.similar import most_similar
-from storage import outbox, verdicts
+from storage import endings, outbox
 from storage.connect import Connection, rows
 
 _PAST = 500
@@ -186,7 +186,7 @@ def close(on: Connection, number: int, who: str, note: str = "") -> IncidentRow:
         " note = CASE WHEN %s = '' THEN note ELSE %s END",
         (who, note, note),
     )
-    verdicts.settle_closed(on, [number])
+    endings.settle_closed(on, [number])
     return incident(on, number)
 
 

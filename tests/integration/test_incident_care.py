@@ -16,6 +16,7 @@ from ray_app.judge import Judge
 from ray_app.judged import Verdicts
 from storage import (
     api_keys,
+    endings,
     failures,
     feedback,
     incidents,
@@ -347,8 +348,8 @@ def test_a_machine_that_went_silent_keeps_no_incident_open(
     )
     with session(database) as on:
         sensor_states.write(on, [StateChanges(present=(state,))])
-        assert verdicts.close_silent(on, after_s=600.0, quiet_s=60.0) == []
-        assert verdicts.close_silent(on, after_s=200.0, quiet_s=60.0) == [(key, "machine")]
+        assert endings.close_silent(on, after_s=600.0, quiet_s=60.0) == []
+        assert endings.close_silent(on, after_s=200.0, quiet_s=60.0) == [(key, "machine")]
         closed = incidents.incident(on, number)
     assert (closed.state, closed.close_reason) == ("closed", "silent")
     assert closed.closed == closed.last_seen + timedelta(seconds=60)
