@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from domain.care import Care
 from domain.machines import Machine, MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
@@ -48,6 +49,15 @@ class _Memory:
 
     def versions(self) -> Mapping[str, tuple[int, str]]:
         return {"pump": (1, "in memory")}
+
+    def care(self) -> Mapping[str, Care]:
+        return {}
+
+    def challengers(self) -> Mapping[str, tuple[int, str]]:
+        return {}
+
+    def first_us(self, machine: str) -> None:
+        del machine
 
     def package(self, machine_class: str, version: int) -> bytes:  # noqa: ARG002 - the port's names
         return self._package

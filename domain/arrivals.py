@@ -57,9 +57,13 @@ class Arrivals:
         newest = np.full(len(keys), np.iinfo(np.int64).min)
         np.maximum.at(newest, inverse, batch.instants_us)
         for key, newest_us in zip(keys.tolist(), newest.tolist(), strict=True):
-            one = self._heard.setdefault(key, _Heard(at_us=now_us))
-            one.at_us = now_us
-            one.newest_us = newest_us if one.newest_us is None else max(one.newest_us, newest_us)
+            self.note(key, newest_us, now_us)
+
+    def note(self, key: int, newest_us: int, now_us: int) -> None:
+        """Note that readings of one machine have arrived, the newest of this instant."""
+        one = self._heard.setdefault(key, _Heard(at_us=now_us))
+        one.at_us = now_us
+        one.newest_us = newest_us if one.newest_us is None else max(one.newest_us, newest_us)
 
     def tick(
         self, book: StateBook, periods_s: Mapping[int, float], *, now_us: int, caught_up: bool

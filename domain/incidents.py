@@ -34,12 +34,15 @@ class IncidentRules:
         stay: Score at and above which a reading keeps an incident open; in (0, 1]. Below 1 it is
             the hysteresis that keeps a score near the threshold from flickering.
         quiet_s: Seconds without such a reading after which the incident closes.
+        cool_s: Seconds after an incident closed within which another opens only if it is worse
+            than all of the one before: what flickers is told once.
     """
 
     k: int = 6
     n: int = 10
     stay: float = 0.7
     quiet_s: float = 60.0
+    cool_s: float = 120.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= self.n:
@@ -49,9 +52,24 @@ class IncidentRules:
                 f"stay is {self.stay}, quiet_s is {self.quiet_s}; stay is in (0, 1], quiet_s > 0",
                 "incident rules",
             )
+        if self.cool_s < 0:
+            raise BadInputError(f"cool_s is {self.cool_s}; it is 0 or more", "incident rules")
 
 
-SENSOR_RULES = IncidentRules(k=3, n=3, stay=1.0, quiet_s=30.0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cooling:
+    """What a closed incident leaves behind for a while.
+
+    Attributes:
+        until_us: When the cool-down ends.
+        peak_score: What opens another before that must exceed it.
+    """
+
+    until_us: int
+    peak_score: float
+
+
+SENSOR_RULES = IncidentRules(k=3, n=3, stay=1.0, quiet_s=30.0, cool_s=0.0)
 """A sensor's fault has been weighed by the watch already; it opens and closes sooner."""
 
 
@@ -103,11 +121,17 @@ class IncidentTracker:
 
     Attributes:
         incident: The open incident, if any.
+        cooling: What the one before left behind; None long after it.
     """
 
-    def __init__(self, rules: IncidentRules, incident: Incident | None = None) -> None:
-        """Begin fresh, or go on from an open incident as it was stored."""
-        self.incident = incident
+    def __init__(
+        self,
+        rules: IncidentRules,
+        incident: Incident | None = None,
+        cooling: Cooling | None = None,
+    ) -> None:
+        """Begin fresh, or go on from what was stored: an open incident, or one that cools down."""
+        self.incident, self.cooling = incident, cooling
         self._rules = rules
         self._recent: deque[_Row] = deque(maxlen=rules.n)
 
@@ -160,7 +184,7 @@ class IncidentTracker:
         anomalous = [one for one in self._recent if one.score > 1]
         if not anomalous:
             self._recent.clear()
-        elif len(anomalous) >= self._rules.k:
+        elif len(anomalous) >= self._rules.k and self._may_open(anomalous, row.instant_us):
             self.incident = _opened(anomalous, row.instant_us)
             self._recent.clear()
             yield IncidentEvent(change=Change.OPENED, incident=self.incident)
@@ -171,8 +195,25 @@ class IncidentTracker:
         end_us = self.incident.last_seen_us + round(self._rules.quiet_s * 1e6)
         if now_us >= end_us:
             closed = replace(self.incident, closed_us=end_us)
-            self.incident = None
+            self.incident, self.cooling = None, cooling_of(closed, self._rules)
             yield IncidentEvent(change=Change.CLOSED, incident=closed)
+
+    def _may_open(self, anomalous: list[_Row], now_us: int) -> bool:
+        if self.cooling is None or now_us >= self.cooling.until_us:
+            return True
+        return max(row.score for row in anomalous) > self.cooling.peak_score
+
+
+def cooling_of(closed: Incident, rules: IncidentRules) -> Cooling:
+    """Return what a closed incident leaves behind.
+
+    Raises:
+        ValueError: It is not closed.
+    """
+    if closed.closed_us is None:
+        raise ValueError("an open incident leaves nothing behind")
+    until_us = closed.closed_us + round(rules.cool_s * 1e6)
+    return Cooling(until_us=until_us, peak_score=closed.peak_score)
 
 
 def _opened(anomalous: list[_Row], opened_us: int) -> Incident:

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from domain.detectors import DETECTORS, Detector
 from domain.errors import ModelRejectedError, PlatformError
-from domain.features.front import FeatureModel
+from domain.features.front import FeatureModel, FeatureRows
 from domain.features.learning import fit_features
 from domain.features.state import SEEN, Memory
 from domain.machines import MachineClass
@@ -182,7 +182,7 @@ class Pipeline:
         faults = self.watch.check(state.sensors, values)
         seen = int(state.features.clock[SEEN])
         rows = self.front.transform(state.features, instants_us, np.where(faults, np.nan, values))
-        return self._scores(rows, faults, seen + np.arange(len(values)))
+        return self._scores(rows, faults, seen + np.arange(len(values)), explained)
 
     def score_each(
         self, states: Sequence[PipelineState], instants_us: Instants, values: Matrix
@@ -215,7 +215,13 @@ class Pipeline:
         if values.shape != wanted:
             raise ValueError(f"values have shape {values.shape} instead of {wanted}")
 
-    def _scores(self, rows: FeatureRows, faults: FaultCodes, seen: npt.NDArray[np.int64]) -> Scores:
+    def _scores(
+        self,
+        rows: FeatureRows,
+        faults: FaultCodes,
+        seen: npt.NDArray[np.int64],
+        explained: slice = _EVERY_ROW,
+    ) -> Scores:
         """Turn features into verdicts; `seen`, shape (n,), are readings before each of them."""
         distance = self.detector.score(rows.features) / self.threshold
         return Scores(

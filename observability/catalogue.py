@@ -195,6 +195,19 @@ INCIDENTS_OPEN = Metric(
     kind=Kind.GAUGE,
     help="Incidents open now",
 )
+WEBHOOKS = Metric(
+    name="millwright_webhook_attempts",
+    kind=Kind.COUNTER,
+    labels=("outcome",),
+    help="Attempts to tell a webhook of an incident: delivered, failed or dead",
+)
+SHADOW_SCORED = Metric(
+    name="millwright_shadow_readings",
+    kind=Kind.COUNTER,
+    unit="readings",
+    labels=("outcome",),
+    help="Readings for a challenger in shadow: scored, or left out for want of time",
+)
 SWEEP_TRIALS = Metric(
     name="millwright_sweep_trials",
     kind=Kind.COUNTER,
@@ -264,6 +277,8 @@ CATALOGUE: tuple[Metric, ...] = (
     ANOMALIES,
     INCIDENTS_OPENED,
     INCIDENTS_OPEN,
+    WEBHOOKS,
+    SHADOW_SCORED,
     SWEEP_TRIALS,
     SWEEP_SECONDS,
     MODEL_VERSION,

@@ -127,6 +127,15 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 },
             ),
             _panel(
+                "Webhooks and challengers",
+                "ops",
+                (c.WEBHOOKS, c.SHADOW_SCORED),
+                **{
+                    "webhooks {{outcome}}": rate(c.WEBHOOKS, "outcome"),
+                    "in shadow {{outcome}}": rate(c.SHADOW_SCORED, "outcome"),
+                },
+            ),
+            _panel(
                 "From a reading to its verdict",
                 "s",
                 (c.SCORE_DELAY,),

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from domain.care import NO_CARE, Care
 from domain.errors import ModelRejectedError, NoChampionError, PlatformError
 from domain.pipeline import Pipeline
 from domain.roster import Roster
@@ -50,10 +51,18 @@ class Known:
     Attributes:
         roster: Machines and classes.
         champions: Machine class to champion.
+        care: Machine to what is its own: limits that feedback moved, maintenance.
+        challengers: Machine class to the version that scores in shadow; only where asked for.
     """
 
     roster: Roster = field(default_factory=Roster)
     champions: Mapping[str, Champion] = field(default_factory=lambda: MappingProxyType({}))
+    care: Mapping[str, Care] = field(default_factory=lambda: MappingProxyType({}))
+    challengers: Mapping[str, Champion] = field(default_factory=lambda: MappingProxyType({}))
+
+    def care_of(self, machine: str | None) -> Care:
+        """Return what is a machine's own; nothing of one that is not registered."""
+        return self.care.get(machine or "", NO_CARE)
 
     def champion(self, machine_class: str) -> Champion:
         """Return a class's champion.
@@ -76,6 +85,12 @@ class Registry(Protocol):
     def versions(self) -> Mapping[str, tuple[int, str]]:
         """Return machine class → version and checksum of its champion."""
 
+    def care(self) -> Mapping[str, Care]:
+        """Return machine → what is its own."""
+
+    def challengers(self) -> Mapping[str, tuple[int, str]]:
+        """Return machine class → version and checksum of who is to score in shadow."""
+
     def package(self, machine_class: str, version: int) -> bytes:
         """Return a version's package."""
 
@@ -90,10 +105,14 @@ class Champions:
         registry: Where champions come from.
         metrics: Told of versions and refusals.
         consumer: The label under which: predictor or scorer.
+        shadow: Whether challengers are loaded as well.
     """
 
-    def __init__(self, registry: Registry, metrics: Metrics, consumer: str) -> None:
+    def __init__(
+        self, registry: Registry, metrics: Metrics, consumer: str, *, shadow: bool = False
+    ) -> None:
         self._registry, self._metrics, self._consumer = registry, metrics, consumer
+        self._shadow = shadow
         self._refused: set[tuple[str, int, str]] = set()
         self._refreshing = threading.Lock()
         self._stop = threading.Event()
@@ -125,14 +144,31 @@ class Champions:
             wanted = self._registry.versions()
             roster = self._registry.roster()
             current = dict(self.known.champions)
-            for name, (version, sha256) in wanted.items():
-                has = current.get(name)
-                if has is None or (has.version, has.sha256) != (version, sha256):
-                    self._load(current, name, version, sha256)
-            for gone in current.keys() - wanted.keys():
-                del current[gone]
-            self.known = Known(roster=roster, champions=MappingProxyType(current))
+            self._bring(current, wanted)
+            challengers = dict(self.known.challengers)
+            if self._shadow:
+                self._bring(challengers, self._registry.challengers(), in_shadow=True)
+            self.known = Known(
+                roster=roster,
+                champions=MappingProxyType(current),
+                care=MappingProxyType(dict(self._registry.care())),
+                challengers=MappingProxyType(challengers),
+            )
             return self.known
+
+    def _bring(
+        self,
+        current: dict[str, Champion],
+        wanted: Mapping[str, tuple[int, str]],
+        *,
+        in_shadow: bool = False,
+    ) -> None:
+        for name, (version, sha256) in wanted.items():
+            has = current.get(name)
+            if has is None or (has.version, has.sha256) != (version, sha256):
+                self._load(current, name, version, sha256, in_shadow=in_shadow)
+        for gone in current.keys() - wanted.keys():
+            del current[gone]
 
     def _run(self, poll_s: float) -> None:
         while True:
@@ -155,7 +191,15 @@ class Champions:
             newest = max((one.version for one in known.champions.values()), default=0)
             self._metrics.set(MODEL_VERSION, newest, consumer=self._consumer)
 
-    def _load(self, current: dict[str, Champion], name: str, version: int, sha256: str) -> None:
+    def _load(
+        self,
+        current: dict[str, Champion],
+        name: str,
+        version: int,
+        sha256: str,
+        *,
+        in_shadow: bool,
+    ) -> None:
         if (name, version, sha256) in self._refused:
             return
         try:
@@ -165,6 +209,11 @@ class Champions:
             _warm_up(pipeline)
         except ModelRejectedError as error:
             self._refused.add((name, version, sha256))
+            if in_shadow:
+                # It would come to nothing more than this: nobody waits for its scores.
+                _log.warning("%s; nothing scores in shadow", error)
+                current.pop(name, None)
+                return
             self._metrics.add(MODEL_REFUSED, consumer=self._consumer)
             _log.error("%s; the old one serves on", error)
             self._registry.refuse(name, version, str(error))

@@ -10,8 +10,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from domain.care import NO_CARE, Care, adjusted, is_cold
 from domain.conditions import FROM_READINGS, GapWatch, StateBook
-from domain.incidents import SENSOR_RULES, IncidentRules, IncidentTracker, sensor_rows
+from domain.incidents import (
+    SENSOR_RULES,
+    Cooling,
+    IncidentRules,
+    IncidentTracker,
+    sensor_rows,
+)
 from domain.machines import Machine
 from domain.pipeline import Pipeline, PipelineState
 from domain.readings import History, Instants, ReadingBatch
@@ -33,12 +40,16 @@ class Past(Protocol):
     def before(self, machine: str, instant_us: int, rows: int) -> History:
         """Return at most `rows` newest readings of a machine before an instant."""
 
+    def first_us(self, machine: str) -> int | None:
+        """Return the instant of a machine's oldest stored reading; None if it has none."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _Machine:
     version: int
     state: PipelineState
     last_us: int
+    first_us: int | None  # of its history where it is cold, None where the model knows it
     trackers: dict[Kind, IncidentTracker]
     gaps: GapWatch
 
@@ -52,15 +63,19 @@ class Judge:
         scored_until: Machine key → instant up to which verdicts were given before.
         book: States of sensors that are stored; changed in place.
         rules: When an incident of a machine opens and closes.
+        closed: Machine key and kind → when its last incident closed and that one's peak score,
+            where it may still cool down.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it goes on from
         self,
         past: Past,
         live: Iterable[Live],
         scored_until: dict[int, int],
         book: StateBook | None = None,
+        *,
         rules: IncidentRules | None = None,
+        closed: Mapping[tuple[int, Kind], tuple[int, float]] | None = None,
     ) -> None:
         self._past, self._book = past, StateBook() if book is None else book
         self._rules: dict[Kind, IncidentRules] = {
@@ -68,11 +83,16 @@ class Judge:
             "sensor": SENSOR_RULES,
         }
         self._live = {(one.incident.machine_key, one.incident.kind): one.incident for one in live}
+        self._closed = dict(closed or {})
         self._until = scored_until
         self._machines: dict[int, _Machine] = {}
 
     def judge(
-        self, batch: ReadingBatch, machines: Mapping[int, Machine], champion: Champion | None
+        self,
+        batch: ReadingBatch,
+        machines: Mapping[int, Machine],
+        champion: Champion | None,
+        care: Mapping[str, Care] | None = None,
     ) -> Verdicts:
         """Score a batch of one class.
 
@@ -80,6 +100,7 @@ class Judge:
             batch: In arrival order.
             machines: Machine key to machine.
             champion: Of the class; without one nothing is scored.
+            care: Machine name to what is its own.
         """
         found = Verdicts()
         if champion is None:
@@ -88,18 +109,20 @@ class Judge:
         order = np.argsort(batch.machine_keys, kind="stable")
         keys, starts = np.unique(batch.machine_keys[order], return_index=True)
         for key, rows in zip(keys.tolist(), np.split(order, starts[1:]), strict=True):
-            self._judge_machine(batch.take(rows), machines[key], champion, found)
+            own = (care or {}).get(machines[key].name, NO_CARE)
+            self._judge_machine(batch.take(rows), machines[key], champion, own, found)
         return found
 
     def forget_incident(self, machine_key: int, kind: Kind) -> None:
         """Let go of an incident that a person closed, so that another may open."""
         self._live.pop((machine_key, kind), None)
+        self._closed.pop((machine_key, kind), None)
         machine = self._machines.get(machine_key)
         if machine is not None:
             machine.trackers[kind] = IncidentTracker(self._rules[kind])
 
     def _judge_machine(
-        self, batch: ReadingBatch, known: Machine, champion: Champion, found: Verdicts
+        self, batch: ReadingBatch, known: Machine, champion: Champion, care: Care, found: Verdicts
     ) -> None:
         key = known.key
         machine = self._machine(known, champion, int(batch.instants_us.min()))
@@ -111,16 +134,26 @@ class Judge:
         at = batch.instants_us[rows]
         values = widened(batch.values[rows], len(pipeline.machine_class.sensors))
         scores = pipeline.score(machine.state, at, values)
+        scores = adjusted(pipeline, scores, at, care, first_us=machine.first_us)
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
         found.scored += len(rows)
         # What the champion was trained on fills its windows, but is not judged by it; and what was
         # judged before a crash keeps the verdict it got.
-        fresh = at > max(_trained_until(champion), self._until.get(key, 0))
+        fresh = at > max(trained_until(champion), self._until.get(key, 0))
         if not fresh.any():
             return
-        view = View(champion=champion, key=key, at=at, values=values, scores=scores)
+        view = View(
+            champion=champion,
+            machine=known,
+            care=care,
+            first_us=machine.first_us,
+            at=at,
+            values=values,
+            scores=scores,
+        )
         view = view.take(np.flatnonzero(fresh))
+        found.views.append(view)
         found.anomalies += view.anomalies()
         found.changes += self._follow(machine, view)
         gaps = machine.gaps.conditions(machine.last_us)
@@ -146,10 +179,17 @@ class Judge:
             version=champion.version,
             state=state,
             last_us=max(last_us, until_us - 1) if machine is None else machine.last_us,
+            first_us=self._first_us(known, pipeline, until_us),
             trackers=self._trackers(key, machine, pipeline),
             gaps=_gaps(pipeline, past, machine),
         )
         return self._machines[key]
+
+    def _first_us(self, known: Machine, pipeline: Pipeline, until_us: int) -> int | None:
+        if not is_cold(pipeline, known.name):
+            return None
+        stored = self._past.first_us(known.name)
+        return until_us if stored is None else min(stored, until_us)
 
     def _trackers(
         self, key: int, before: _Machine | None, pipeline: Pipeline
@@ -158,19 +198,21 @@ class Judge:
         for kind, rules in self._rules.items():
             if before is not None:
                 incident = padded(before.trackers[kind].incident, pipeline)
+                cooling = before.trackers[kind].cooling
             else:
                 incident = restored(self._live.get((key, kind)), pipeline)
-            trackers[kind] = IncidentTracker(rules, incident)
+                cooling = _cooling(self._closed.get((key, kind)), rules)
+            trackers[kind] = IncidentTracker(rules, incident, cooling)
         return trackers
 
     def _follow(self, machine: _Machine, view: "View") -> Iterator[Changed]:
-        scores = view.scores
+        scores, free = view.scores, ~view.under_maintenance
         for event in machine.trackers["machine"].advance(
-            view.at, scores.score, scores.contributions, scores.ready
+            view.at, scores.score, scores.contributions, scores.ready & free
         ):
             yield view.change("machine", event)
         ill, parts = sensor_rows(scores.sensor_faults)
-        for event in machine.trackers["sensor"].advance(view.at, ill, parts):
+        for event in machine.trackers["sensor"].advance(view.at, ill, parts, free):
             yield view.change("sensor", event)
 
 
@@ -178,6 +220,13 @@ def _newer(instants_us: Instants, last_us: int) -> npt.NDArray[np.intp]:
     """Return the rows that are later than all before them and than `last_us`."""
     running = np.maximum.accumulate(np.concatenate([[last_us], instants_us]))
     return np.flatnonzero(instants_us > running[:-1])
+
+
+def _cooling(closed: tuple[int, float] | None, rules: IncidentRules) -> Cooling | None:
+    if closed is None:
+        return None
+    closed_us, peak_score = closed
+    return Cooling(until_us=closed_us + round(rules.cool_s * 1e6), peak_score=peak_score)
 
 
 def _gaps(pipeline: Pipeline, past: History, before: _Machine | None) -> GapWatch:
@@ -191,7 +240,8 @@ def _gaps(pipeline: Pipeline, past: History, before: _Machine | None) -> GapWatc
     return gaps
 
 
-def _trained_until(champion: Champion) -> int:
+def trained_until(champion: Champion) -> int:
+    """Return the instant up to which a model was trained; 0 where it does not say."""
     until = champion.pipeline.about.get("to_us", 0)
     return until if isinstance(until, int) else 0
 

@@ -1,15 +1,18 @@
 """Scored readings of one machine as the rows that Postgres keeps. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from domain.care import NO_CARE, Care, notes
 from domain.conditions import StateChanges, What, sensor_conditions
 from domain.incidents import Change, Incident, IncidentEvent
+from domain.machines import Machine
 from domain.pipeline import Pipeline, Scores
 from domain.readings import Instants, Matrix
+from domain.severity import severity_of
 from ray_app.champions import Champion
 from ray_app.serve.verdict import contributions, faults_of
 from storage import verdicts
@@ -39,6 +42,7 @@ class Verdicts:
         changes: Incidents, in the order of events.
         states: The last state of each machine.
         conditions: Changes of sensors' states.
+        views: What was scored, for who scores it again in shadow.
     """
 
     scored: int = 0
@@ -48,6 +52,7 @@ class Verdicts:
     changes: list[Changed] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     conditions: list[StateChanges] = field(default_factory=list)
+    views: list["View"] = field(default_factory=list)
 
     def add(self, other: "Verdicts") -> None:
         """Take in what another batch came to."""
@@ -58,6 +63,7 @@ class Verdicts:
         self.changes += other.changes
         self.states += other.states
         self.conditions += other.conditions
+        self.views += other.views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,24 +72,39 @@ class View:
 
     Attributes:
         champion: What scored them.
-        key: `Machine.key`.
+        machine: Whose they are.
+        care: What is the machine's own.
+        first_us: Instant of its first reading where it is cold; None where the model knows it.
         at: Shape (n,).
         values: Shape (n, S), as observed.
-        scores: Of n readings.
+        scores: Of n readings, as the machine's own limits see them.
     """
 
     champion: Champion
-    key: int
+    machine: Machine
+    care: Care = NO_CARE
+    first_us: int | None = None
     at: Instants
     values: Matrix
     scores: Scores
 
+    @property
+    def key(self) -> int:
+        """`Machine.key`."""
+        return self.machine.key
+
+    @property
+    def under_maintenance(self) -> npt.NDArray[np.bool_]:
+        """Which readings are of a window of maintenance, or of a model that looks back on one."""
+        pipeline = self.champion.pipeline
+        window_s = pipeline.front.window_rows * pipeline.machine_class.period_s
+        return self.care.under_maintenance(self.at, settle_us=round(window_s * 1e6))
+
     def take(self, rows: npt.NDArray[np.intp]) -> "View":
         """Return the named rows."""
         scores = self.scores
-        return View(
-            champion=self.champion,
-            key=self.key,
+        return replace(
+            self,
             at=self.at[rows],
             values=self.values[rows],
             scores=Scores(
@@ -96,8 +117,9 @@ class View:
         )
 
     def anomalies(self) -> Iterator[Anomaly]:
-        """Return the anomalous rows that are sure."""
-        for row in np.flatnonzero((self.scores.score > 1) & self.scores.ready).tolist():
+        """Return the anomalous rows that are sure, and no work of people."""
+        sure = self.scores.ready & ~self.under_maintenance
+        for row in np.flatnonzero((self.scores.score > 1) & sure).tolist():
             yield Anomaly(
                 machine_key=self.key,
                 instant_us=int(self.at[row]),
@@ -131,6 +153,9 @@ class View:
                 "ready": bool(self.scores.ready[-1]),
                 "gap": gap,
                 "faults": [{"sensor": one.sensor, "kind": one.kind} for one in faults],
+                "note": "; ".join(
+                    notes(self.champion.pipeline, self.care, int(self.at[-1]), self.first_us)
+                ),
             },
         )
 
@@ -152,8 +177,20 @@ class View:
                 root_sensor=self.champion.pipeline.machine_class.sensor_names[incident.root],
                 evidence=evidence,
                 model_version=self.champion.version,
+                severity=severity_of(
+                    incident.peak_score,
+                    (incident.last_seen_us - incident.began_us) / 1e6,
+                    incident.evidence,
+                ),
+                close_reason=self._close_reason(incident),
             ),
         )
+
+    def _close_reason(self, incident: Incident) -> verdicts.CloseReason | None:
+        if incident.closed_us is None:
+            return None
+        within = self.care.under_maintenance(np.array([incident.closed_us], dtype=np.int64))[0]
+        return "maintenance" if within else "quiet"
 
     def _evidence(self, incident: Incident) -> tuple[Contribution, ...]:
         """Return the largest parts, with what was seen when the score was last at its highest."""

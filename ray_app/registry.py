@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from domain.care import Care
 from domain.readings import History
 from domain.roster import Roster
-from storage import api_keys, history, models, roster_store
+from storage import api_keys, history, maintenance, models, roster_store
 from storage.pool import Pool
 
 _BACK_US = 24 * 3_600_000_000
@@ -31,6 +32,21 @@ class PostgresRegistry:
         """Return machine class → version and checksum of its champion."""
         with self._pool.session() as on:
             return models.versions(on)
+
+    def care(self) -> Mapping[str, Care]:
+        """Return machine → what is its own."""
+        with self._pool.session() as on:
+            return maintenance.care(on)
+
+    def challengers(self) -> Mapping[str, tuple[int, str]]:
+        """Return machine class → version and checksum of who is to score in shadow."""
+        with self._pool.session() as on:
+            return models.challengers(on)
+
+    def first_us(self, machine: str) -> int | None:
+        """Return the instant of a machine's oldest stored reading; None if it has none."""
+        with self._pool.session() as on:
+            return history.first_instant(on, machine)
 
     def package(self, machine_class: str, version: int) -> bytes:
         """Return a version's package.

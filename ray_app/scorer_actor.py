@@ -10,7 +10,7 @@ from time import monotonic
 from domain.arrivals import Arrivals
 from domain.conditions import StateBook
 from domain.errors import NotFoundError, PartitionLostError, PlatformError, ServiceUnavailableError
-from domain.incidents import Change
+from domain.incidents import Change, IncidentRules
 from ingestion.batching import backoff_s
 from ingestion.consume import wall_clock_us
 from ingestion.kafka import KafkaSource, ensure_topic
@@ -18,13 +18,16 @@ from ingestion.settings import KafkaSettings
 from observability import catalogue
 from ray_app.champions import Champions
 from ray_app.compute import one_thread
+from ray_app.courier import Courier
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
+from ray_app.listening import Listener
 from ray_app.metrics import process_metrics
 from ray_app.queued import judge_waiting
 from ray_app.registry import PostgresRegistry
 from ray_app.scorer_work import ScorerWork
-from storage import offsets, rates, sensor_states, verdicts
+from ray_app.shadow import Shadow
+from storage import endings, offsets, rates, sensor_states, verdicts
 from storage.connect import Connection, connect, rows, session, translated
 from storage.intake import Intake
 from storage.offsets import Topic
@@ -48,7 +51,8 @@ class ScorerActor:
 
     The order of delivery:
 
-    1. Nothing is read before the first champion is in use. A new group then begins at the oldest
+    1. Nothing is read before the first champion is in use; until then only silence is told, by what
+       arrives in Postgres. A new group then begins at the oldest
        message Kafka holds, so that every reading since the champion's training gets its verdict;
        what it was trained on only fills its windows.
     2. On assignment the offset stored for this group is sought, and a machine that is met for the
@@ -65,6 +69,8 @@ class ScorerActor:
     readings. Readings of a class that has no champion, while another has one, are passed over.
     A reading that is older than one of the same machine that was scored before is stored, but not
     scored: its window is gone.
+
+    A challenger scores beside the champion, after the commit of a batch and never in its way.
 
     Every second it also looks who has not been heard, so that silence is noticed without a reading.
 
@@ -86,6 +92,7 @@ class ScorerActor:
         self._stop = Event()
         self._scored = 0
         self._at: dict[int, int] = {}
+        self._listener: Listener | None = None
 
     def run(self) -> int:
         """Score until stopped; return how many readings were scored.
@@ -97,11 +104,14 @@ class ScorerActor:
         one_thread()
         pool = Pool(lambda: self._storage, application="millwright scorer")
         registry = PostgresRegistry(pool, "scorer")
-        champions = Champions(registry, self._metrics, "scorer")
+        champions = Champions(registry, self._metrics, "scorer", shadow=True)
+        courier = Courier(self._storage, self._metrics)
         champions.start()
+        courier.start()
         try:
             self._run_until_stopped(champions, registry)
         finally:
+            courier.close()
             champions.close()
             pool.close()
         return self._scored
@@ -125,9 +135,13 @@ class ScorerActor:
     def _await_champion(self, champions: Champions) -> bool:
         """Return whether there is a champion; wait a little where there is none, and say so."""
         if champions.known.champions:
+            self._listener = None
             return True
         with session(self._storage, application="millwright scorer") as on:
             self._report(on, per_second=0.0, lag=None)
+            now_us = wall_clock_us()
+            self._listener = self._listener or Listener(on, now_us)
+            self._listener.look(on, now_us)
         self._stop.wait(_REPORT_EVERY_S)
         return False
 
@@ -143,10 +157,11 @@ class ScorerActor:
                 # A crash of the server takes back verdicts and offsets alike: they are made again.
                 rows(writing, "SET synchronous_commit = off")
                 live, until = verdicts.live_incidents(writing), verdicts.scored_until(writing)
+                closed = endings.last_closed(writing, within_s=IncidentRules().cool_s)
                 book = StateBook(sensor_states.every(writing))
                 arrivals = Arrivals(sensor_states.heard_before(writing), wall_clock_us())
             work = ScorerWork(
-                judge=Judge(registry, live, until, book),
+                judge=Judge(registry, live, until, book, closed=closed),
                 intake=Intake(lookup),
                 on=writing,
                 topic=topic,
@@ -156,9 +171,11 @@ class ScorerActor:
             source = stack.enter_context(
                 KafkaSource.open(self._kafka, topic, lambda start: self._positions(topic, start))
             )
-            self._pump(source, work, champions)
+            self._pump(source, work, champions, Shadow(registry, self._metrics))
 
-    def _pump(self, source: KafkaSource, work: ScorerWork, champions: Champions) -> None:
+    def _pump(
+        self, source: KafkaSource, work: ScorerWork, champions: Champions, shadow: Shadow
+    ) -> None:
         positions, calm = self._at, False
         reported, before = monotonic(), self._scored
         while not self._stop.is_set():
@@ -171,7 +188,10 @@ class ScorerActor:
                 found = work.judge_all(sorted_.readings, champions)
                 work.commit(found, self._kafka.group_id, steps)
                 self._count(found, monotonic() - began)
+                shadow.take(found.views, champions.known.challengers)
                 positions |= {step.partition: step.next for step in steps}
+            with translated(), work.on:
+                shadow.run(work.on)
             now = monotonic()
             if now - reported >= _REPORT_EVERY_S:
                 lag = source.lag({k: v for k, v in positions.items() if k in source.assigned})

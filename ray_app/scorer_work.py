@@ -5,19 +5,24 @@ from time import monotonic
 
 from domain.arrivals import Arrivals
 from domain.conditions import Condition, StateBook
-from domain.incidents import Change
+from domain.incidents import Change, IncidentRules
 from domain.readings import ReadingBatch
 from ingestion.consume import wall_clock_us
 from ray_app.champions import Champions
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
-from storage import offsets, sensor_states, verdicts
+from storage import endings, offsets, sensor_states, verdicts
 from storage.connect import Connection, translated
 from storage.intake import Intake
 from storage.offsets import Advance, Topic
 
 _REST = 20.0
 """After a look at all machines so many times its duration passes: 5 % of the time at the most."""
+
+
+_MUTE_S = 600.0
+"""A machine that has been silent for so long keeps no incident open: it went away with its trouble,
+which is told by its silence from then on."""
 
 
 class ScorerWork:
@@ -40,12 +45,12 @@ class ScorerWork:
 
     def judge_all(self, batches: tuple[ReadingBatch, ...], champions: Champions) -> Verdicts:
         """Score batches of several classes."""
-        total, known = Verdicts(), champions.known.champions
+        total, known = Verdicts(), champions.known
         machines, now_us = self.intake.roster.by_key, wall_clock_us()
         for batch in batches:
             self._arrivals.hear(batch, now_us)
-            champion = known.get(batch.machine_class.name)
-            total.add(self._judge.judge(batch, machines, champion))
+            champion = known.champions.get(batch.machine_class.name)
+            total.add(self._judge.judge(batch, machines, champion, known.care))
         return total
 
     def tick(self, confirm: Callable[[], None], *, caught_up: bool) -> None:
@@ -71,8 +76,15 @@ class ScorerWork:
         if any(one.condition is Condition.SILENT for two in changes for one in two.present):
             confirm()
         sensor_states.write(self.on, changes)
+        if caught_up:
+            self._close_silent()
         now = monotonic()
         self._look_at = now + _REST * (now - began)
+
+    def _close_silent(self) -> None:
+        quiet_s = IncidentRules().quiet_s
+        for key, kind in endings.close_silent(self.on, after_s=_MUTE_S, quiet_s=quiet_s):
+            self._judge.forget_incident(key, kind)
 
     def commit(self, found: Verdicts, group_id: str, steps: tuple[Advance, ...]) -> None:
         """Write verdicts and the offsets behind them as one."""

@@ -172,6 +172,12 @@ def latest_instants(on: Connection, machines: Sequence[str] | None = None) -> di
     return {name: microseconds(moment) for name, moment in found}
 
 
+def first_instant(on: Connection, machine: str) -> int | None:
+    """Return the instant of a machine's oldest stored reading, microseconds UTC; None without."""
+    first, last = span(on, machine)
+    return first if first <= last else None
+
+
 def span(on: Connection, machine: str) -> tuple[int, int]:
     """Return a machine's first and last instant, microseconds UTC; (0, -1) without any reading."""
     ((first, last),) = rows(

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from domain.errors import ConflictError, NotFoundError
+from domain.similar import most_similar
+from storage import endings, outbox
 from storage.connect import Connection, rows
 
-type Feedback = Literal["true", "false", "maintenance"]
+_PAST = 500
+"""Past incidents of a class that are compared; older ones say little of today's machines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,9 @@ class IncidentRow:
         acknowledged_by: Who looked at it.
         feedback: What a person found: true, false or maintenance.
         note: In that person's words.
+        severity: minor, major or critical; it never becomes milder.
+        close_reason: quiet, silent, maintenance or person; None while it lives.
+        feedback_by: Whose feedback it is.
     """
 
     id: int
@@ -47,6 +53,34 @@ class IncidentRow:
     evidence: tuple[dict[str, Any], ...]
     model_version: int
     acknowledged_by: str | None
+    feedback: str | None
+    note: str
+    severity: str
+    close_reason: str | None
+    feedback_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similar:
+    """A past incident that looks like another one.
+
+    Attributes:
+        id: Its number.
+        machine: Whose it was; of the same class.
+        likeness: Cosine between the profiles of their evidence, 0 to 1.
+        began: When it began.
+        closed: When it ended.
+        root_sensor: The sensor that contributed most.
+        feedback: What a person found then.
+        note: In that person's words.
+    """
+
+    id: int
+    machine: str
+    likeness: float
+    began: datetime
+    closed: datetime | None
+    root_sensor: str
     feedback: str | None
     note: str
 
@@ -79,7 +113,8 @@ class AnomalyRow:
 _INCIDENTS = (
     "SELECT i.id, m.name, i.kind, i.state, i.began, i.opened, i.last_seen, i.closed, i.peak_score,"
     " i.anomalies, i.root_sensor, i.evidence, i.model_version, i.acknowledged_by, i.feedback,"
-    " i.note FROM incidents i JOIN machines m ON m.key = i.machine_key"
+    " i.note, i.severity, i.close_reason, i.feedback_by FROM incidents i"
+    " JOIN machines m ON m.key = i.machine_key"
 )
 
 
@@ -131,6 +166,7 @@ def acknowledge(on: Connection, number: int, who: str) -> IncidentRow:
         ConflictError: It is closed.
     """
     _change(on, number, "state = 'acknowledged', acknowledged_by = %s", (who,))
+    outbox.enqueue(on, [number], "acknowledged")
     return incident(on, number)
 
 
@@ -144,27 +180,51 @@ def close(on: Connection, number: int, who: str, note: str = "") -> IncidentRow:
     _change(
         on,
         number,
-        "state = 'closed', closed = greatest(last_seen, clock_timestamp()),"
+        "state = 'closed', close_reason = 'person',"
+        " closed = greatest(last_seen, clock_timestamp()),"
         " acknowledged_by = coalesce(acknowledged_by, %s),"
         " note = CASE WHEN %s = '' THEN note ELSE %s END",
         (who, note, note),
     )
+    endings.settle_closed(on, [number])
     return incident(on, number)
 
 
-def give_feedback(on: Connection, number: int, feedback: Feedback, note: str = "") -> IncidentRow:
-    """Keep what a person found, also of a closed incident.
+def similar(on: Connection, number: int) -> tuple[Similar, ...]:
+    """Return past incidents of the same class and kind that look like one, the likest first.
 
     Raises:
         NotFoundError: There is none of this number.
     """
-    rows(
+    one = incident(on, number)
+    found = rows(
         on,
-        "UPDATE incidents SET feedback = %s, note = CASE WHEN %s = '' THEN note ELSE %s END"
-        " WHERE id = %s",
-        (feedback, note, note, number),
+        _INCIDENTS  # noqa: S608 - constant
+        + " WHERE m.machine_class = (SELECT machine_class FROM machines WHERE name ="
+        " %(machine)s) AND i.kind = %(kind)s AND i.id <> %(id)s AND i.began <= %(began)s"
+        " ORDER BY i.id DESC LIMIT %(most)s",
+        {"machine": one.machine, "kind": one.kind, "id": one.id, "began": one.began}
+        | {"most": _PAST},
     )
-    return incident(on, number)
+    past = {row.id: row for row in map(_incident, found)}
+    likest = most_similar(_profile(one), [(key, _profile(row)) for key, row in past.items()])
+    return tuple(
+        Similar(
+            id=key,
+            machine=past[key].machine,
+            likeness=likeness,
+            began=past[key].began,
+            closed=past[key].closed,
+            root_sensor=past[key].root_sensor,
+            feedback=past[key].feedback,
+            note=past[key].note,
+        )
+        for key, likeness in likest
+    )
+
+
+def _profile(one: IncidentRow) -> dict[str, float]:
+    return {part["sensor"]: float(part["share"]) for part in one.evidence}
 
 
 def anomalies(

@@ -13,6 +13,7 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+import storage.care_schema  # noqa: F401 - puts its tables into the metadata
 from storage.connect import connect, translated
 from storage.schema import metadata
 from storage.settings import StorageSettings

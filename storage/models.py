@@ -111,6 +111,16 @@ def versions(on: Connection) -> dict[str, tuple[int, str]]:
     return {name: (version, sha256) for name, version, sha256 in found}
 
 
+def challengers(on: Connection) -> dict[str, tuple[int, str]]:
+    """Return machine class → version and checksum of its challenger.
+
+    It is the newest version that came after the champion's and is not in use: one that the gate
+    refused, or that waits for a promotion. A class without a champion has none.
+    """
+    found = rows(on, _CHALLENGERS)
+    return {name: (version, sha256) for name, version, sha256 in found}
+
+
 def get(on: Connection, machine_class: str, version: int) -> StoredModel:
     """Return one version, its checksum verified.
 
@@ -316,6 +326,12 @@ _CHAMPIONS = (
 _VERSIONS = (
     f"SELECT machine_class, version, sha256 FROM models JOIN ({_LAST_EVENTS}) AS champions "  # noqa: S608 - constants
     "USING (machine_class, version)"
+)
+
+_CHALLENGERS = (
+    "SELECT DISTINCT ON (m.machine_class) m.machine_class, m.version, m.sha256 FROM models AS m "  # noqa: S608 - constants
+    f"JOIN ({_LAST_EVENTS}) AS c ON c.machine_class = m.machine_class AND c.version < m.version "
+    "ORDER BY m.machine_class, m.version DESC"
 )
 
 

@@ -180,6 +180,10 @@ incidents = Table(
     Column("model_version", Integer, nullable=False),
     Column("acknowledged_by", Text),
     Column("feedback", Text),  # true | false | maintenance
+    Column("feedback_by", Text),
+    Column("feedback_at", _Instant),
+    Column("severity", Text, nullable=False, server_default="minor"),  # domain.severity.Severity
+    Column("close_reason", Text),  # quiet | silent | maintenance | person
     Column("note", Text, nullable=False, server_default=""),
     _now("recorded_at"),
     # At most one live incident of a kind per machine.

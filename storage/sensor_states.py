@@ -54,6 +54,12 @@ def heard_before(on: Connection) -> dict[int, int]:
     return {key: microseconds(at) for key, at in found}
 
 
+def silent_since(on: Connection) -> dict[int, int]:
+    """Return machine key → since when it has been silent, of those that are."""
+    found = rows(on, "SELECT machine_key, since FROM sensor_states WHERE condition = 'silent'")
+    return {key: microseconds(since) for key, since in found}
+
+
 def _keep(on: Connection, states: Sequence[SensorState]) -> None:
     if not states:
         return

@@ -25,7 +25,7 @@ class Suspicion:
 def suspected(
     on: Connection, machines: Sequence[str], start_us: int, end_us: int
 ) -> list[Suspicion]:
-    """Return known failures and incidents of machines that touch a period, by their beginning.
+    """Return failures, incidents and maintenance of machines that touch a period, by beginning.
 
     An incident that a person called a false alarm is none. A simulator's truth is left out as
     well: it is the answer sheet of an exam, and a plant has no such thing. Incidents of a sensor
@@ -45,6 +45,9 @@ def suspected(
             UNION ALL
             SELECT machine_key, began, closed FROM incidents
             WHERE kind = 'machine' AND feedback IS DISTINCT FROM 'false'
+            UNION ALL
+            SELECT k.key, w.starts, w.ends FROM maintenance AS w JOIN machines AS k
+            ON k.key = w.machine_key OR k.machine_class = w.machine_class
         ) AS s ON s.machine_key = m.key
         WHERE m.name = ANY(%(machines)s::text[])
         AND (s.ended IS NULL OR s.ended >= %(start)s) AND s.began < %(end)s

@@ -12,9 +12,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from domain.severity import Severity
+from storage import endings, outbox
 from storage.connect import Connection, rows
 
 type Kind = Literal["machine", "sensor"]
+type CloseReason = Literal["quiet", "silent", "maintenance", "person"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,6 +75,8 @@ class Incident:
         root_sensor: The sensor that contributed most.
         evidence: Mean contributions, largest first.
         model_version: What scored it.
+        severity: How bad it is; what is stored never becomes milder.
+        close_reason: Why it closed; empty while it lives.
     """
 
     machine_key: int
@@ -85,6 +90,8 @@ class Incident:
     root_sensor: str
     evidence: tuple[Contribution, ...] = ()
     model_version: int
+    severity: Severity = Severity.MINOR
+    close_reason: CloseReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +104,7 @@ class State:
         score: Its score.
         model_version: What scored it.
         quality: Data quality for people: `{"ready": bool, "gap": bool, "faults": [{"sensor",
-            "kind"}]}`; a gap is a hole in the window that was scored.
+            "kind"}], "note": str}`; a gap is a hole in the window that was scored.
     """
 
     machine_key: int
@@ -153,20 +160,24 @@ def write_anomalies(on: Connection, anomalies: Sequence[Anomaly]) -> int:
 def open_incident(on: Connection, incident: Incident) -> int:
     """Write a new incident, or refresh the live one of this machine and kind; return its number.
 
-    Anomalies since it began, written before it was known, are tied to it.
+    Anomalies since it began, written before it was known, are tied to it; webhooks get it into
+    their outbox.
     """
     found = rows(
         on,
         "INSERT INTO incidents (machine_key, kind, began, opened, last_seen, peak_score,"
-        " anomalies, root_sensor, evidence, model_version) VALUES (%(machine_key)s, %(kind)s,"
-        " %(began)s, %(opened)s, %(last_seen)s, %(peak_score)s, %(anomalies)s, %(root_sensor)s,"
-        " %(evidence)s, %(model_version)s) ON CONFLICT (machine_key, kind) WHERE closed IS NULL"
+        " anomalies, root_sensor, evidence, model_version, severity) VALUES (%(machine_key)s,"
+        " %(kind)s, %(began)s, %(opened)s, %(last_seen)s, %(peak_score)s, %(anomalies)s,"
+        " %(root_sensor)s, %(evidence)s, %(model_version)s, %(severity)s)"
+        " ON CONFLICT (machine_key, kind) WHERE closed IS NULL"
         " DO UPDATE SET last_seen = greatest(incidents.last_seen, excluded.last_seen),"
         " peak_score = greatest(incidents.peak_score, excluded.peak_score),"
-        " anomalies = greatest(incidents.anomalies, excluded.anomalies) RETURNING id",
+        " anomalies = greatest(incidents.anomalies, excluded.anomalies) RETURNING id, xmax = 0",
         _columns(incident),
     )
-    number = int(found[0][0])
+    number, is_new = int(found[0][0]), bool(found[0][1])
+    if is_new:
+        outbox.enqueue(on, [number], "opened")
     rows(
         on,
         "UPDATE anomalies SET incident_id = %s WHERE machine_key = %s AND kind = %s"
@@ -190,13 +201,25 @@ def update_incident(on: Connection, incident: Incident) -> bool:
     """
     changed = rows(
         on,
-        "UPDATE incidents SET last_seen = %(last_seen)s, peak_score = %(peak_score)s,"
+        "WITH old AS (SELECT id, severity FROM incidents WHERE machine_key = %(machine_key)s"
+        " AND kind = %(kind)s AND closed IS NULL FOR UPDATE)"
+        " UPDATE incidents AS i SET last_seen = %(last_seen)s, peak_score = %(peak_score)s,"
         " anomalies = %(anomalies)s, root_sensor = %(root_sensor)s, evidence = %(evidence)s,"
-        " closed = %(closed)s, state = CASE WHEN %(closed)s IS NULL THEN state ELSE 'closed' END"
-        " WHERE machine_key = %(machine_key)s AND kind = %(kind)s AND closed IS NULL RETURNING 1",
-        _columns(incident),
+        " closed = %(closed)s, close_reason = %(close_reason)s, severity = CASE WHEN"
+        " array_position(%(ranks)s, %(severity)s) > array_position(%(ranks)s, old.severity)"
+        " THEN %(severity)s ELSE old.severity END,"
+        " state = CASE WHEN %(closed)s IS NULL THEN state ELSE 'closed' END"
+        " FROM old WHERE i.id = old.id RETURNING i.id, i.severity <> old.severity",
+        _columns(incident) | {"ranks": [str(one) for one in Severity]},
     )
-    return bool(changed)
+    if not changed:
+        return False
+    number, worse = changed[0]
+    if incident.closed_us is not None:
+        endings.settle_closed(on, [number])
+    elif worse:
+        outbox.enqueue(on, [number], "escalated")
+    return True
 
 
 def write_states(on: Connection, states: Sequence[State]) -> None:
@@ -268,6 +291,8 @@ def _columns(incident: Incident) -> dict[str, Any]:
         "root_sensor": incident.root_sensor,
         "evidence": _json(incident.evidence),
         "model_version": incident.model_version,
+        "severity": str(incident.severity),
+        "close_reason": incident.close_reason,
     }
 
 

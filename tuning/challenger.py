@@ -9,12 +9,12 @@ import numpy as np
 from domain.errors import ModelRejectedError, PlatformError
 from domain.pipeline import Pipeline
 from domain.replay import ReplayResult, replay_score
-from storage import models
+from storage import models, shadow
 from storage.connect import Connection
 from tuning.data import Dataset
 from tuning.drift import Reference
 from tuning.objective import TrialRecord
-from tuning.promotion import Replayed
+from tuning.promotion import Replayed, Shadowed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,6 +136,26 @@ def replay_champion(
     if pipeline.machine_class.sensor_names != fresh.machine_class.sensor_names:
         return None, "the champion knows other sensors than the class has now"
     return _replayed(label, _replay(pipeline, fresh, seed, replays)), ""
+
+
+def shadowed(on: Connection, machine_class: str, version: int) -> Shadowed | None:
+    """Return what a version made of the live stream beside the present champion, if it did."""
+    line = models.champion_line(on, machine_class)
+    found = shadow.listed(
+        on, machine_class=machine_class, challenger=version, champion=line[-1] if line else 0
+    )
+    if not found:
+        return None
+    one = found[0]
+    return Shadowed(
+        name=f"version {version}",
+        readings=one.readings,
+        machine_days=one.machine_days,
+        champion_incidents=round((one.champion_incidents or 0.0) * one.machine_days),
+        challenger_incidents=round((one.challenger_incidents or 0.0) * one.machine_days),
+        alert_rate=one.challenger_alert_rate,
+        agreement=one.agreement,
+    )
 
 
 def _replay(

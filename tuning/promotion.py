@@ -41,12 +41,41 @@ class Gate:
         min_detection: Smallest share of injected faults that must be detected; 0 to 1.
         min_gain: Smallest gain in the objective that counts, whatever the noise says.
         noise_factor: Standard errors of the paired gain that must be exceeded as well.
+        min_shadow_readings: Fewer readings in shadow say nothing for or against a challenger.
+        shadow_factor: So many times the champion's incidents may a challenger have in shadow...
+        shadow_spare: ...and so many more, for small numbers are chance.
     """
 
     max_false_alarm_rate: float = 0.3
     min_detection: float = 0.1
     min_gain: float = 0.01
     noise_factor: float = 2.0
+    min_shadow_readings: int = 2000
+    shadow_factor: float = 2.0
+    shadow_spare: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadowed:
+    """What a challenger made of the live stream beside the champion; both saw the same readings.
+
+    Attributes:
+        name: Model and version, for the reason.
+        readings: That both scored.
+        machine_days: That they stand for.
+        champion_incidents: How many the champion opened.
+        challenger_incidents: How many the challenger would have.
+        alert_rate: Share of readings that the challenger found anomalous; 0 to 1.
+        agreement: Share of readings on which both said the same; 0 to 1.
+    """
+
+    name: str
+    readings: int
+    machine_days: float
+    champion_incidents: int
+    challenger_incidents: int
+    alert_rate: float
+    agreement: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +106,25 @@ def decide(
     if decayed := _flaw(champion, gate):
         return Decision(promote=True, reason=f"the champion no longer holds: {decayed}")
     return _compare(challenger, champion, gate)
+
+
+def objection(shadowed: Shadowed | None, gate: Gate) -> str:
+    """Return what a challenger's time in shadow says against it; empty where it says nothing."""
+    if shadowed is None or shadowed.readings < gate.min_shadow_readings:
+        return ""
+    if shadowed.alert_rate > gate.max_false_alarm_rate:
+        return (
+            f"{shadowed.name} alarms on {shadowed.alert_rate:.1%} of the live readings, "
+            f"{gate.max_false_alarm_rate:.0%} are allowed"
+        )
+    allowed = gate.shadow_factor * shadowed.champion_incidents + gate.shadow_spare
+    if shadowed.challenger_incidents > allowed:
+        return (
+            f"{shadowed.name} would have opened {shadowed.challenger_incidents} incidents in "
+            f"{shadowed.machine_days:.2g} machine-days of the live stream, where the champion "
+            f"opened {shadowed.champion_incidents}; {allowed:g} are allowed"
+        )
+    return ""
 
 
 def _flaw(model: Replayed, gate: Gate) -> str:

@@ -9,10 +9,11 @@ A crash between the two leaves aliases behind; `follow` brings them up, and ever
 import logging
 from dataclasses import dataclass
 
-from domain.errors import ServiceUnavailableError
+from domain.errors import ConflictError, ServiceUnavailableError
 from storage import models
 from storage.connect import Connection, session
 from storage.settings import StorageSettings
+from tuning.promotion import Gate, objection
 from tuning.settings import TuningSettings
 from tuning.tracking import Alias, Tracking
 
@@ -30,6 +31,7 @@ def promote(  # noqa: PLR0913 - who, what, why and where
     *,
     actor: str,
     reason: str,
+    gate: Gate | None = None,
 ) -> str:
     """Make a version the champion; return what could not be done beside, or nothing.
 
@@ -40,12 +42,17 @@ def promote(  # noqa: PLR0913 - who, what, why and where
         version: The version.
         actor: Who wants it.
         reason: Why.
+        gate: What its time in shadow must not speak against; None asks nobody.
 
     Raises:
         NotFoundError: There is no such class or version.
-        ConflictError: It is the champion already.
+        ConflictError: It is the champion already, or its time in shadow speaks against it.
     """
     with session(storage) as on:
+        from tuning.challenger import shadowed  # sklearn behind it: not for who only looks
+
+        if gate is not None and (against := objection(shadowed(on, machine_class, version), gate)):
+            raise ConflictError(f"{machine_class} {against}. --force promotes it all the same")
         models.promote(on, machine_class, version, actor=actor, reason=reason)
         line = models.champion_line(on, machine_class)
     return _follow_soon(tuning, machine_class, line)

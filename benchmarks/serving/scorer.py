@@ -21,6 +21,9 @@ _START_US = 1_750_000_000_000_000
 class _NoPast:
     """A fleet of machines that nobody has stored a reading of."""
 
+    def first_us(self, machine: str) -> None:
+        """Return that there is none."""
+
     def before(self, machine: str, instant_us: int, rows: int) -> History:
         """Return nothing."""
         del instant_us, rows

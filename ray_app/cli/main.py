@@ -17,8 +17,10 @@ from domain.errors import PlatformError
 from ray_app.cli import (
     backtest,
     data,
+    incident,
     ingest,
     key,
+    maintenance,
     model,
     platform,
     quarantine,
@@ -27,6 +29,7 @@ from ray_app.cli import (
     scorecard,
     simulate,
     sweep,
+    webhook,
 )
 
 app = typer.Typer(
@@ -50,6 +53,9 @@ app.add_typer(model.app, name="model")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(retention.app, name="retention")
 app.add_typer(key.app, name="key")
+app.add_typer(incident.app, name="incident")
+app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(webhook.app, name="webhook")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

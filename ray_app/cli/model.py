@@ -16,6 +16,10 @@ from tuning.settings import TuningSettings
 app = typer.Typer(help="Model versions and the champion of each class.", no_args_is_help=True)
 
 _COLUMNS = ("machine_class", "version", "champion", "objective", "false_alarm_rate", "trained_at")
+_SHADOW = (
+    *("machine_class", "champion", "challenger", "state", "machine_days", "champion_incidents"),
+    *("challenger_incidents", "agreement", "score_drift", "score_distance"),
+)
 _MLFLOW_WAIT_S = 60.0
 _EVENTS = ("at", "machine_class", "version", "event", "actor", "reason")
 
@@ -66,17 +70,33 @@ def history(
 
 
 @app.command()
+def shadow(as_json: Json = False) -> None:
+    """List what challengers made of the live stream beside their champions."""
+    from storage import shadow as shadows
+    from storage.connect import session
+
+    with session(context.storage()) as on:
+        found = shadows.listed(on)
+    empty = "No challenger has scored beside a champion yet."
+    rows([asdict(one) for one in found], _SHADOW, as_json=as_json, empty=empty)
+
+
+@app.command()
 def promote(
     machine_class: ClassName,
     version: Annotated[int, typer.Argument(help="As `millwright model list` shows it.")],
     reason: Reason = "by hand",
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if its time in shadow speaks against it.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Make a version the champion, whatever the gate said."""
+    """Make a version the champion, whatever replay said, unless the live stream objects."""
     from storage import models
     from storage.connect import session
     from tuning import registry
+    from tuning.promotion import Gate
 
     found = context.settings()
     storage = context.required_storage(found)
@@ -86,7 +106,13 @@ def promote(
         line(f"would promote {stored.machine_class} version {stored.version}")
         return
     trouble = registry.promote(
-        storage, _tuning(found), machine_class, version, actor=_actor(), reason=reason
+        storage,
+        _tuning(found),
+        machine_class,
+        version,
+        actor=actor(),
+        reason=reason,
+        gate=None if force else Gate(),
     )
     _tell(machine_class, version, trouble, "promoted", as_json=as_json)
 
@@ -111,7 +137,7 @@ def rollback(
         line(f"champions of {machine_class}, the present one last: {past or 'none'}")
         return
     version, trouble = registry.rollback(
-        storage, _tuning(found), machine_class, actor=_actor(), reason=reason
+        storage, _tuning(found), machine_class, actor=actor(), reason=reason
     )
     _tell(machine_class, version, trouble, "champion again", as_json=as_json)
 
@@ -151,7 +177,8 @@ def _tuning(found: Settings) -> TuningSettings | None:
     return found.tuning() if found.tracking_uri else None
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Return who runs this command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from domain.errors import PlatformError
-from ray_app.console import machine, overview, readiness, words
+from ray_app.console import care, machine, overview, readiness, words
 from ray_app.serve.asgi import App, read_body
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import COOKIE
@@ -55,6 +55,8 @@ def build(context: ServeContext) -> App:
         routes=[
             Route("/", pages.overview),
             Route("/parts/overview", pages.overview_parts),
+            Route("/care", pages.care),
+            Route("/parts/care", pages.care_parts),
             Route("/machines/{name}", pages.machine),
             Route("/parts/machines/{name}", pages.machine_parts),
             Route("/login", pages.login, methods=["GET", "POST"]),
@@ -103,6 +105,14 @@ class Pages:
     async def overview_parts(self, request: Request) -> Response:
         """Give the parts of the fleet's page that change."""
         return await self._page(request, "_overview.html", self._overview)
+
+    async def care(self, request: Request) -> Response:
+        """Show maintenance, challengers and webhooks."""
+        return await self._page(request, "care.html", self._care)
+
+    async def care_parts(self, request: Request) -> Response:
+        """Give the parts of that page that change."""
+        return await self._page(request, "_care.html", self._care)
 
     async def machine(self, request: Request) -> Response:
         """Show one machine."""
@@ -186,6 +196,10 @@ class Pages:
     def _overview(self) -> dict[str, Any]:
         with self._context.pool.session() as on:
             return {"view": overview.read(on), "links": self._links()}
+
+    def _care(self) -> dict[str, Any]:
+        with self._context.pool.session() as on:
+            return {"view": care.read(on), "links": self._links()}
 
     def _reader(self, request: Request) -> Callable[[], dict[str, Any]]:
         name = request.path_params["name"]

@@ -1,11 +1,12 @@
 """One machine's page: its past, scored anew by the champion, and what it has been through."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
+from domain.care import adjusted, is_cold
 from domain.errors import NotFoundError
 from domain.machines import MachineClass
 from domain.pipeline import Scores
@@ -14,10 +15,10 @@ from ray_app.champions import Champion, Known
 from ray_app.console.timeline import Axis, Curve, Line, Shade, line
 from ray_app.serve.verdict import contributions, widened
 from ray_app.serve.views import MachineView, machine_view
-from storage import fleet, incidents
+from storage import feedback, fleet, incidents
 from storage.connect import Connection
-from storage.history import instant, microseconds, read_history
-from storage.incidents import IncidentRow
+from storage.history import first_instant, instant, microseconds, read_history
+from storage.incidents import IncidentRow, Similar
 from storage.verdicts import Contribution
 
 PERIODS_MIN = (15, 60, 240)
@@ -41,6 +42,8 @@ class MachinePage:
         units: Sensor name to unit.
         champion: What scored it; None when there is none.
         incidents: Newest first.
+        limits: Sensor → factor that feedback put on its part in the score.
+        similar: Past incidents that look like the newest live one.
     """
 
     now: datetime
@@ -54,6 +57,8 @@ class MachinePage:
     units: dict[str, str]
     champion: Champion | None
     incidents: tuple[IncidentRow, ...]
+    limits: Mapping[str, float]
+    similar: tuple[Similar, ...]
 
 
 def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
@@ -75,8 +80,9 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
     machine_class = known.roster.classes.get(machine.machine_class)
     champion = known.champions.get(machine.machine_class)
     past = incidents.incidents(on, machine=name, limit=20)
+    live = [one for one in past if one.closed is None and one.kind == "machine"]
     history, shown = _history(on, machine, champion, minutes)
-    scores = _scored(champion, history)
+    scores = _scored(on, known, champion, history)
     axis = Axis(
         start_us=int(history.instants_us[-1]) - minutes * 60_000_000 if len(history) else 0,
         end_us=int(history.instants_us[-1]) if len(history) else 1,
@@ -94,6 +100,8 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
         units={s.name: s.unit for s in machine_class.sensors} if machine_class else {},
         champion=champion,
         incidents=past,
+        limits=feedback.limits(on, found[0].key),
+        similar=incidents.similar(on, live[0].id) if live else (),
     )
 
 
@@ -119,12 +127,19 @@ def _history(
     return both, len(shown)
 
 
-def _scored(champion: Champion | None, history: History) -> Scores | None:
+def _scored(
+    on: Connection, known: Known, champion: Champion | None, history: History
+) -> Scores | None:
     if champion is None or not len(history):
         return None
     pipeline = champion.pipeline
     values = widened(history.values, len(pipeline.machine_class.sensors))
-    return pipeline.score(pipeline.new_state(history.machine), history.instants_us, values)
+    scores = pipeline.score(pipeline.new_state(history.machine), history.instants_us, values)
+    first_us = None
+    if is_cold(pipeline, history.machine):
+        first_us = first_instant(on, history.machine)
+    care = known.care_of(history.machine)
+    return adjusted(pipeline, scores, history.instants_us, care, first_us=first_us)
 
 
 def _parts(

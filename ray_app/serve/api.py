@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from domain.errors import PlatformError
 from ray_app.serve import openapi
 from ray_app.serve.asgi import App, Receive, Scope, Send, send_problem
+from ray_app.serve.care import care_routes
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard
 from ray_app.serve.models import model_routes
@@ -42,6 +43,7 @@ def build(context: ServeContext) -> App:
         model_routes(context.pool),
         sweep_routes(context.pool),
         quarantine_routes(context.pool),
+        care_routes(context.pool),
     ):
         app.include_router(router, prefix="/v1", responses=openapi.PROBLEMS)
     _describe(app)

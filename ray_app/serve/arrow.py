@@ -28,7 +28,7 @@ from ray_app.serve.arrow_table import (
 )
 from ray_app.serve.schema import Predictions
 from ray_app.serve.scorer import Scorer
-from ray_app.serve.verdict import THRESHOLD, predict
+from ray_app.serve.verdict import THRESHOLD, Own, predict
 from ray_app.serve.verdict import scored as scores_of
 
 
@@ -41,14 +41,14 @@ class _Judged:
         rows: Shape (n,), where its rows stand in the answer.
         given: The window.
         context: Stored readings before it.
-        note: What limits the score, in words.
+        own: What is the machine's own.
     """
 
     champion: Champion
     rows: npt.NDArray[np.intp]
     given: History
     context: History | None
-    note: str
+    own: Own
 
 
 def predicted(scorer: Scorer, body: bytes) -> Predictions:
@@ -61,7 +61,7 @@ def predicted(scorer: Scorer, body: bytes) -> Predictions:
     """
     return Predictions(
         results=[
-            predict(one.champion, one.given, context=one.context, note=one.note)
+            predict(one.champion, one.given, context=one.context, own=one.own)
             for one in _windows(scorer, read(body))
         ]
     )
@@ -106,7 +106,7 @@ _ANSWER: Final = pa.schema(
 
 
 def _verdicts(one: _Judged) -> dict[str, Any]:
-    scores, skip = scores_of(one.champion, one.given, one.context)
+    scores, skip = scores_of(one.champion, one.given, one.context, one.own)
     found, parts = scores.score[skip:], scores.contributions[skip:]
     names = np.array(one.champion.pipeline.machine_class.sensor_names)
     return {
@@ -146,7 +146,7 @@ def _windows(scorer: Scorer, table: pa.Table) -> Iterator[_Judged]:
                 rows=np.array([row]),
                 given=newest,
                 context=past,
-                note="",
+                own=scorer.own(champions[row], newest),
             )
         return
     if TIME not in names:
@@ -161,4 +161,5 @@ def _windows(scorer: Scorer, table: pa.Table) -> Iterator[_Judged]:
             values=sensors.of(champions[code].pipeline.machine_class, rows),
         )
         context, note = scorer.past(champions[code], given)
-        yield _Judged(champion=champions[code], rows=rows, given=given, context=context, note=note)
+        own = scorer.own(champions[code], given, note)
+        yield _Judged(champion=champions[code], rows=rows, given=given, context=context, own=own)

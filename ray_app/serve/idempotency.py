@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from ray_app.serve.params import HOLDER
 from storage import answers
 from storage.answers import Asked
+from storage.connect import Connection
 from storage.pool import Pool
 
 type Key = Annotated[
@@ -65,3 +66,21 @@ def once[T: BaseModel](  # noqa: PLR0913 - what, who, where, and how
     with pool.session() as on:
         answers.finish(on, mark, done.model_dump_json())
     return done
+
+
+def once_in(pool: Pool, asked: Asked | None, work: Callable[[Connection], str]) -> str:
+    """Return the answer to a request whose work and answer are one transaction.
+
+    Args:
+        pool: Connections.
+        asked: The request; None where no key came with it, and nothing is remembered.
+        work: Does it in the session it is given, and returns the answer.
+    """
+    with pool.session() as on:
+        before = None if asked is None else answers.begin(on, asked)
+        if before is not None:
+            return before
+        answer = work(on)
+        if asked is not None:
+            answers.finish(on, asked, answer)
+        return answer

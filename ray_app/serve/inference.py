@@ -158,7 +158,7 @@ class InferenceApp:
         machine = self._machine(request, champion)
         given = History(machine=machine or "", instants_us=window.instants_us, values=window.values)
         past = self._scorer.past(champion, given)[0] if window.dated else None
-        scores, before = scored(champion, given, past)
+        scores, before = scored(champion, given, past, self._scorer.own(champion, given))
         told, raw = tensor_outputs.outputs(request, scores, skip=before, threshold=THRESHOLD)
         answer = InferenceResponse(
             model_name=champion.machine_class,

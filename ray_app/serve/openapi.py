@@ -73,9 +73,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
     made["security"] = [{}, {"key": []}]
     _link(made["paths"])
     for path, item in made["paths"].items():
-        if "post" in item and not path.endswith(_READING_POSTS):
-            item["post"]["security"] = [{"key": []}]
-            item["post"]["responses"] |= _WRITE_PROBLEMS
+        for method in ("post", "delete"):
+            if method in item and not path.endswith(_READING_POSTS):
+                item[method]["security"] = [{"key": []}]
+                item[method]["responses"] |= _WRITE_PROBLEMS
     return made
 
 

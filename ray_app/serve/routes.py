@@ -1,15 +1,18 @@
 """The resources of `/api/v1`."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import NotFoundError
+from domain.limits import Feedback
 from ray_app.serve import pages, views
 from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, MachineId, Moment, Number, OfMachine
-from storage import fleet, incidents
-from storage.incidents import Feedback, IncidentRow
+from storage import feedback, fleet, incidents
+from storage.incidents import IncidentRow, Similar
 from storage.pool import Pool
 
 
@@ -25,6 +28,29 @@ class FeedbackGiven(Note):
     """What a person found: a true alarm, a false one, or maintenance."""
 
     feedback: Feedback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarIncidents:
+    """Past incidents that look like one, the likest first."""
+
+    items: Sequence[Similar]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitMoved:
+    """A factor on one sensor's part in this machine's scores; below 1 it is less sensitive."""
+
+    sensor: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackView(IncidentRow):
+    """An incident after feedback, and the limits of its machine before and after it."""
+
+    limits: Sequence[LimitMoved]
 
 
 def fleet_routes(pool: Pool) -> APIRouter:
@@ -96,11 +122,32 @@ def incident_routes(pool: Pool) -> APIRouter:
         with pool.session() as on:
             return incidents.close(on, incident_id, request.scope[HOLDER].name, given.note)
 
-    @router.post("/incidents/{incident_id}/feedback")
-    def give_feedback(incident_id: Number, given: FeedbackGiven) -> IncidentRow:
-        """Say what you found. Needs a key of an operator."""
+    @router.get("/incidents/{incident_id}/similar")
+    def similar_incidents(incident_id: Number) -> SimilarIncidents:
+        """List past incidents of the class that look like this one, and what was found then."""
         with pool.session() as on:
-            return incidents.give_feedback(on, incident_id, given.feedback, given.note)
+            return SimilarIncidents(items=incidents.similar(on, incident_id))
+
+    @router.post("/incidents/{incident_id}/feedback")
+    def give_feedback(incident_id: Number, given: FeedbackGiven, request: Request) -> FeedbackView:
+        """Say what you found; the machine's limits follow at once. Needs a key of an operator."""
+        with pool.session() as on:
+            done = feedback.give(
+                on,
+                incident_id,
+                given.feedback,
+                who=request.scope[HOLDER].name,
+                note=given.note,
+            )
+        return FeedbackView(
+            **asdict(done.incident),
+            limits=[
+                LimitMoved(
+                    sensor=name, before=done.before.get(name, 1.0), after=done.after.get(name, 1.0)
+                )
+                for name in sorted(done.before.keys() | done.after.keys())
+            ],
+        )
 
     @router.get("/anomalies")
     def list_anomalies(

@@ -2,12 +2,13 @@
 
 from typing import Protocol
 
+from domain.care import is_cold
 from domain.errors import NotFoundError, PlatformError
 from domain.readings import History
 from ray_app.champions import Champion, Champions, await_refresh
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest
-from ray_app.serve.verdict import predict, widened
+from ray_app.serve.verdict import Own, predict, widened
 
 INLINE_ROWS = 256
 """A request of no more rows is scored at once; a larger one would keep others waiting."""
@@ -21,6 +22,9 @@ class Past(Protocol):
 
     def newest(self, machine: str, rows: int) -> History:
         """Return at most `rows` newest readings of a machine."""
+
+    def first_us(self, machine: str) -> int | None:
+        """Return the instant of a machine's oldest stored reading; None if it has none."""
 
 
 class Scorer:
@@ -62,11 +66,33 @@ class Scorer:
             champion = self.champion_of(window.machine_id)
         if window.machine_id is not None and not window.readings:
             newest, past = self.newest(champion, window.machine_id)
-            return predict(champion, newest, context=past)
+            return predict(champion, newest, context=past, own=self.own(champion, newest))
         instants, values = windows.columns(window, champion.pipeline.machine_class)
         given = History(machine=window.machine_id or "", instants_us=instants, values=values)
         context, note = self.past(champion, given) if window.use_stored else (None, "")
-        return predict(champion, given, context=context, note=note)
+        return predict(champion, given, context=context, own=self.own(champion, given, note))
+
+    def own(self, champion: Champion, given: History, note: str = "") -> Own:
+        """Return what is a machine's own beside the readings it was asked about.
+
+        Args:
+            champion: What scores it.
+            given: The window; of a machine that is not registered where it has no name.
+            note: What limits the score already, in words.
+        """
+        if not given.machine:
+            return Own(note=note)
+        care = self._champions.known.care_of(given.machine)
+        if not is_cold(champion.pipeline, given.machine):
+            return Own(care=care, note=note)
+        first_us = int(given.instants_us[0])
+        try:
+            stored = self._stored.first_us(given.machine)
+        except PlatformError as error:
+            note = note or f"the machine's stored readings could not be read: {error}"
+        else:
+            first_us = first_us if stored is None else min(stored, first_us)
+        return Own(care=care, first_us=first_us, note=note)
 
     def champion_of(self, name: str) -> Champion:
         """Return what scores a registered machine.

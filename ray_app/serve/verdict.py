@@ -1,13 +1,15 @@
 """From windows of numbers to predictions, by the same pipeline that scores the stream. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
 
+from domain.care import NO_CARE, Care, adjusted, notes
 from domain.pipeline import Pipeline, Scores
-from domain.readings import History, Matrix
+from domain.readings import History, Instants, Matrix
 from domain.sensor_health import SensorFault
 from domain.wire import format_instant
 from ray_app.champions import Champion
@@ -26,9 +28,29 @@ THRESHOLD = 1.0
 _SIGNIFICANT = 6
 """Digits of a share: more would only be noise in a JSON body."""
 
+_EVERY_ROW = slice(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What is one machine's own beside its readings.
+
+    Attributes:
+        care: Limits that feedback moved, maintenance.
+        first_us: Instant of its first reading where it is cold; None where the model knows it.
+        note: What limits the score, in words.
+    """
+
+    care: Care = NO_CARE
+    first_us: int | None = None
+    note: str = ""
+
+
+NOTHING_OWN = Own()
+
 
 def predict(
-    champion: Champion, window: History, *, context: History | None = None, note: str = ""
+    champion: Champion, window: History, *, context: History | None = None, own: Own = NOTHING_OWN
 ) -> Prediction:
     """Score one window.
 
@@ -37,49 +59,63 @@ def predict(
         window: At least one reading, columns in the order of the champion's sensors; a machine
             without a name is not registered and starts from the class's own level.
         context: Stored readings of the machine before the window, put in front of it.
-        note: What limits the score, in words.
+        own: What is the machine's own.
     """
-    machine = window.machine or None
-    instants, values = window.instants_us, window.values
-    before = 0 if context is None else len(context)
-    if context is not None and before:
-        instants = np.concatenate([context.instants_us, instants])
-        values = np.concatenate([widened(context.values, values.shape[1]), values])
-    pipeline = champion.pipeline
-    scores = pipeline.score(
-        pipeline.new_state(machine), instants, values, explained=slice(-1, None)
-    )
-    last = float(scores.score[-1])
+    instants, values = _joined(window, context)
+    before, pipeline = len(instants) - len(window), champion.pipeline
+    scores, _ = scored(champion, window, context, own, explained=slice(-1, None))
+    last, at_us = float(scores.score[-1]), int(instants[-1])
+    own_notes = notes(pipeline, own.care, at_us, own.first_us)
     return Prediction(
-        machine_id=machine,
+        machine_id=window.machine or None,
         machine_class=champion.machine_class,
-        timestamp=format_instant(int(instants[-1])),
+        timestamp=format_instant(at_us),
         score=last,
         threshold=THRESHOLD,
         is_anomaly=last > THRESHOLD,
         contributions=list(contributions(pipeline, scores, -1, values[-1])),
         failure=Failure(),
         model=ModelUsed(name=champion.machine_class, version=champion.version),
-        data_quality=_quality(pipeline, scores, values, before, note),
+        data_quality=_quality(pipeline, scores, values, before, (own.note, *own_notes)),
         scores=scores.score[before:].tolist(),
     )
 
 
-def scored(champion: Champion, window: History, context: History | None) -> tuple[Scores, int]:
+def scored(
+    champion: Champion,
+    window: History,
+    context: History | None,
+    own: Own = NOTHING_OWN,
+    *,
+    explained: slice = _EVERY_ROW,
+) -> tuple[Scores, int]:
     """Return the scores of context and window, and how many rows are the context's.
 
     Args:
         champion: What scores it.
         window: As for `predict`.
         context: As for `predict`.
+        own: As for `predict`.
+        explained: The last rows, whose contributions are wanted; all of them where limits were
+            moved, for then a score is the sum of its parts.
     """
-    instants, values = window.instants_us, window.values
-    before = 0 if context is None else len(context)
-    if context is not None and before:
-        instants = np.concatenate([context.instants_us, instants])
-        values = np.concatenate([widened(context.values, values.shape[1]), values])
+    instants, values = _joined(window, context)
     pipeline = champion.pipeline
-    return pipeline.score(pipeline.new_state(window.machine or None), instants, values), before
+    rows = _EVERY_ROW if own.care.factors else explained
+    state = pipeline.new_state(window.machine or None)
+    scores = pipeline.score(state, instants, values, explained=rows)
+    scores = adjusted(pipeline, scores, instants, own.care, first_us=own.first_us)
+    return scores, len(instants) - len(window)
+
+
+def _joined(window: History, context: History | None) -> tuple[Instants, Matrix]:
+    if context is None or not len(context):
+        return window.instants_us, window.values
+    before = widened(context.values, window.values.shape[1])
+    return (
+        np.concatenate([context.instants_us, window.instants_us]),
+        np.concatenate([before, window.values]),
+    )
 
 
 def contributions(
@@ -132,22 +168,23 @@ def faults_of(names: Sequence[str], codes: npt.NDArray[np.uint8]) -> list[Sensor
 
 
 def _quality(
-    pipeline: Pipeline, scores: Scores, values: Matrix, before: int, note: str
+    pipeline: Pipeline, scores: Scores, values: Matrix, before: int, told: Sequence[str]
 ) -> DataQuality:
     names = pipeline.machine_class.sensor_names
     ready = bool(scores.ready[-1])
-    if not ready and not note:
-        note = (
+    if not ready and not told[0]:
+        filling = (
             f"the window is not filled yet: {len(values)} of {pipeline.warmup_rows} readings that "
             "this model looks back on; the score is provisional"
         )
+        told = (filling, *told)
     return DataQuality(
         ready=ready,
         rows=len(values) - before,
         context_rows=before,
         missing=[names[at] for at in np.flatnonzero(np.isnan(values[-1])).tolist()],
         faults=faults_of(names, scores.sensor_faults[-1]),
-        note=note,
+        note="; ".join(filter(None, told)),
     )
 
 

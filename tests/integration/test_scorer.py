@@ -30,6 +30,7 @@ from storage import (
     incidents,
     models,
     quarantine,
+    rates,
     roster_store,
     sensor_states,
 )
@@ -306,6 +307,40 @@ def test_sensors_and_silence_are_states_that_end(
     assert healths["pump-1"].data_quality["faults"] == [{"sensor": "flow", "kind": "stuck"}]
     first = START_US + (TRAINED + 100) * 500_000
     assert 0 < held["flow"].since_us - first < 30 * 500_000
+
+
+def test_silence_is_told_before_there_is_a_champion(
+    settings: KafkaSettings, database: StorageSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what is stored; while the ingestion is away nobody is silent, we are deaf."""
+    monkeypatch.setattr("domain.health.SILENT_AT_LEAST_S", 2.0)
+    monkeypatch.setattr("domain.health.SILENT_PERIODS", 2)
+    publish(settings, 0, 20)
+    ingest(settings, database, 40)
+
+    def lag(waiting: int) -> None:
+        with session(database) as on:
+            rates.report(
+                on, worker="consumer-0", stage="consume", per_second=1.0, total=1, lag=waiting
+            )
+
+    lag(10_000)
+    began = monotonic()
+    with at_work(ScorerActor(settings, database)):
+        until(database, lambda _: monotonic() - began > 4)
+        assert states(database) == set()
+        lag(0)
+        until(
+            database, lambda at: states(at) == {("pump-1", "", "silent"), ("pump-2", "", "silent")}
+        )
+        with KafkaSink.open(settings) as sink:
+            one = readings("pump-1", 20, 5)
+            sink.send(
+                settings.topic, b"pump-1", encode("pump-1", one.instants_us, one.values, SENSORS)
+            )
+            sink.flush()
+        ingest(settings, database, 45)
+        until(database, lambda at: ("pump-1", "", "silent") not in states(at))
 
 
 def test_a_scorer_that_starts_anew_goes_on_with_the_states_it_finds(

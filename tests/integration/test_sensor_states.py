@@ -93,6 +93,9 @@ def test_a_state_cannot_end_before_it_began(database: StorageSettings, machine: 
 class _NoPast:
     """A scorer that has nothing to look back on."""
 
+    def first_us(self, machine: str) -> None:
+        """Return that there is none."""
+
     def before(self, machine: str, instant_us: int, rows: int) -> History:
         """Return no readings."""
         raise AssertionError((machine, instant_us, rows))

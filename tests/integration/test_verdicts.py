@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.errors import BadInputError, ConflictError, NotFoundError
-from storage import api_keys, fleet, incidents, verdicts
+from storage import api_keys, feedback, fleet, incidents, verdicts
 from storage.connect import Connection, rows, session
 from storage.partitions import ensure
 from storage.settings import StorageSettings
@@ -128,7 +128,7 @@ def test_an_incident_that_a_person_closed_is_not_reopened_by_an_update(
         assert incidents.incidents(on, live=True) == ()
         with pytest.raises(ConflictError, match="was closed"):
             incidents.acknowledge(on, number, "ada")
-        told = incidents.give_feedback(on, number, "true")
+        told = feedback.give(on, number, "true", who="ada").incident
 
     assert (closed.state, closed.acknowledged_by, closed.note) == (
         "closed",

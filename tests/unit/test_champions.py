@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from domain.care import Care
 from domain.package import MAGIC, read_package, write_package
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
@@ -30,6 +31,14 @@ class Registry:
         """Return the champion."""
         sha256 = hashlib.sha256(self.packages[self.champion]).hexdigest()
         return {machine_class().name: (self.champion, sha256)}
+
+    def care(self) -> Mapping[str, Care]:
+        """Return nothing: no machine is looked after."""
+        return {}
+
+    def challengers(self) -> Mapping[str, tuple[int, str]]:
+        """Return nobody."""
+        return {}
 
     def package(self, machine_class: str, version: int) -> bytes:
         """Return a version's package."""

@@ -15,7 +15,7 @@ from domain.incidents import (
 )
 from domain.sensor_health import SensorFault
 
-RULES = IncidentRules(k=3, n=5, stay=0.8, quiet_s=10.0)
+RULES = IncidentRules(k=3, n=5, stay=0.8, quiet_s=10.0, cool_s=0.0)
 
 
 def advance(
@@ -86,6 +86,32 @@ def test_an_incident_closes_after_quiet_and_another_may_open() -> None:
     assert events[3].incident.began_us == 15_000_000
 
 
+def test_what_flickers_within_the_cool_down_is_told_once() -> None:
+    """Another incident waits for the end of the cool-down, unless it is worse."""
+    cool = IncidentRules(k=3, n=5, stay=0.8, quiet_s=10.0, cool_s=30.0)
+    flicker = [2.0] * 4 + [0.0] * 11 + [1.5] * 40
+
+    events = advance(IncidentTracker(cool), flicker)
+
+    opened = [one.incident for one in events if one.change is Change.OPENED]
+    closed = [one.incident.closed_us for one in events if one.change is Change.CLOSED]
+    assert closed == [13_000_000]
+    assert [one.opened_us for one in opened] == [2_000_000, 43_000_000]
+    worse = advance(IncidentTracker(cool), [2.0] * 4 + [0.0] * 11 + [3.0] * 3)
+    assert [one.change for one in worse][-1] is Change.OPENED
+
+
+def test_a_restored_tracker_still_cools_down() -> None:
+    """A restart in between opens nothing that would not have been opened."""
+    cool = IncidentRules(k=3, n=5, stay=0.8, quiet_s=10.0, cool_s=30.0)
+    before = IncidentTracker(cool)
+    advance(before, [2.0] * 4 + [0.0] * 11)
+    after = IncidentTracker(cool, None, before.cooling)
+
+    assert advance(after, [1.5] * 20, start_s=15) == []
+    assert [one.change for one in advance(after, [1.5] * 9, start_s=35)][:1] == [Change.OPENED]
+
+
 def test_a_silent_machine_closes_its_incident_too() -> None:
     """Event time may pass without readings."""
     tracker = IncidentTracker(RULES)
@@ -114,7 +140,7 @@ def test_a_restored_tracker_goes_on_from_the_open_incident() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"k": 0}, {"k": 11}, {"stay": 0.0}, {"stay": 1.1}, {"quiet_s": 0}]
+    "wrong", [{"k": 0}, {"k": 11}, {"stay": 0.0}, {"stay": 1.1}, {"quiet_s": 0}, {"cool_s": -1}]
 )
 def test_rules_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
     """A wrong rule is named when it is made."""

@@ -47,6 +47,10 @@ class NoPast:
             machine=machine, instants_us=np.empty(0, dtype=np.int64), values=np.empty((0, 4))
         )
 
+    def first_us(self, machine: str) -> None:
+        """Return that there is none."""
+        del machine
+
 
 @pytest.fixture(scope="module", params=SPECS, ids=lambda spec: f"{spec.features}-{spec.detector}")
 def champion(request: pytest.FixtureRequest) -> Champion:

@@ -4,7 +4,7 @@ from math import nan
 
 import pytest
 
-from tuning.promotion import Gate, Replayed, decide
+from tuning.promotion import Gate, Replayed, Shadowed, decide, objection
 
 GATE = Gate(max_false_alarm_rate=0.3, min_detection=0.2, min_gain=0.01, noise_factor=2.0)
 
@@ -78,3 +78,35 @@ def test_why_there_is_no_champion_to_compare_with_is_told() -> None:
 
     assert decision.promote
     assert decision.reason.startswith("the champion knows other sensors")
+
+
+@pytest.mark.parametrize(
+    ("readings", "ours", "theirs", "rate", "words"),
+    [
+        (5000, 3, 9, 0.01, "would have opened 9 incidents in 0.5 machine-days"),
+        (5000, 3, 8, 0.01, ""),
+        (5000, 0, 2, 0.01, ""),
+        (5000, 0, 3, 0.01, "2 are allowed"),
+        (5000, 3, 3, 0.4, "alarms on 40.0% of the live readings"),
+        (100, 0, 50, 0.9, ""),
+    ],
+)
+def test_a_challengers_time_in_shadow_may_speak_against_it(
+    readings: int, ours: int, theirs: int, rate: float, words: str
+) -> None:
+    """Many more incidents than the champion's, beyond chance; a short time says nothing."""
+    shadowed = Shadowed(
+        name="v2",
+        readings=readings,
+        machine_days=0.5,
+        champion_incidents=ours,
+        challenger_incidents=theirs,
+        alert_rate=rate,
+        agreement=0.9,
+    )
+
+    told = objection(shadowed, GATE)
+
+    assert words in told
+    assert bool(told) == bool(words)
+    assert objection(None, GATE) == ""
