@@ -17,6 +17,7 @@ from domain.pipeline import Pipeline, PipelineState
 from domain.readings import History, Instants, ReadingBatch
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View, padded, restored
+from ray_app.risk_watch import PastSteps, RiskWatch
 from ray_app.serve.verdict import widened
 from storage.verdicts import Kind, Live
 
@@ -30,7 +31,7 @@ _SENSOR_RULES = IncidentRules(k=3, n=3, stay=1.0, quiet_s=30.0)
 """A sensor's fault has been weighed by the watch already; it opens and closes sooner."""
 
 
-class Past(Protocol):
+class Past(PastSteps, Protocol):
     """Where stored readings come from."""
 
     def before(self, machine: str, instant_us: int, rows: int) -> History:
@@ -73,6 +74,7 @@ class Judge:
         self._live = {(one.incident.machine_key, one.incident.kind): one.incident for one in live}
         self._until = scored_until
         self._machines: dict[int, _Machine] = {}
+        self._risk = RiskWatch(past)
 
     def judge(
         self, batch: ReadingBatch, machines: Mapping[int, Machine], champion: Champion | None
@@ -116,6 +118,7 @@ class Judge:
         scores = pipeline.score(machine.state, at, values)
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
+        failure = self._risk.see(known, champion, at, values)
         found.scored += len(rows)
         # What the champion was trained on fills its windows, but is not judged by it; and what was
         # judged before a crash keeps the verdict it got.
@@ -130,7 +133,7 @@ class Judge:
         found.conditions.append(
             self._book.settle(key, view.sensor_conditions() | gaps, FROM_READINGS)
         )
-        found.states.append(view.state(gap=bool(gaps)))
+        found.states.append(view.state(gap=bool(gaps), failure=failure))
 
     def _machine(self, known: Machine, champion: Champion, first_us: int) -> _Machine:
         key, name = known.key, known.name

@@ -7,13 +7,14 @@
 5. Fit the best to all of the history, under the version that the registry gives.
 6. One transaction: package, that it was trained, that it was promoted or refused, and why.
 7. MLflow's aliases follow, with figures, pictures and the model's card.
+8. Risk of failure is learnt from the labels and all that is stored.
 """
 
 import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.errors import BadInputError, PlatformError
@@ -23,7 +24,7 @@ from storage import models, sweeps
 from storage.connect import session
 from storage.settings import StorageSettings
 from tuning import challenger as challengers
-from tuning import data
+from tuning import data, risk
 from tuning.challenger import Challenger
 from tuning.data import Dataset, Selection
 from tuning.objective import TrialRecord
@@ -122,6 +123,7 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
                 actor=actor,
                 metrics=metrics or NoMetrics(),
             ).perform()
+            outcome = _with_risk(storage, settings, outcome, say or _log.info)
         except BaseException as error:
             why = str(error) if isinstance(error, PlatformError) else repr(error)
             with session(storage) as on:
@@ -129,6 +131,20 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
             raise
         with session(storage) as on:
             sweeps.end(on, sweep, "succeeded", outcome=outcome.sentence(), version=outcome.version)
+    return outcome
+
+
+def _with_risk(
+    storage: StorageSettings, settings: TuningSettings, outcome: SweepOutcome, say: Say
+) -> SweepOutcome:
+    """Learn risk after a sweep; what hinders it costs nothing of the sweep and is told."""
+    try:
+        say(risk.train(storage, outcome.machine_class, seed=settings.seed).sentence())
+    except BadInputError as error:
+        say(f"risk is not learnt: {error}")
+    except PlatformError as error:
+        trouble = f"{outcome.trouble} Risk is not learnt: {error}".strip()
+        return replace(outcome, trouble=trouble)
     return outcome
 
 

@@ -18,6 +18,7 @@ from ray_app.cli import (
     data,
     ingest,
     key,
+    label,
     model,
     platform,
     quarantine,
@@ -43,6 +44,7 @@ data.mount(app)
 ingest.mount(app)
 score.mount(app)
 scorecard.mount(app)
+label.mount(app)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(model.app, name="model")
 app.add_typer(quarantine.app, name="quarantine")

@@ -13,6 +13,7 @@ from ray_app.serve import openapi
 from ray_app.serve.asgi import App, Receive, Scope, Send, send_problem
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard
+from ray_app.serve.labels import label_routes
 from ray_app.serve.problems import (
     CONTENT_TYPE,
     FieldProblem,
@@ -37,6 +38,7 @@ def build(context: ServeContext) -> App:
         reading_routes(context.pool),
         incident_routes(context.pool),
         quarantine_routes(context.pool),
+        label_routes(context.pool),
     ):
         app.include_router(router, prefix="/v1", responses=openapi.PROBLEMS)
     _describe(app)

@@ -66,9 +66,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
     made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     made["security"] = [{}, {"key": []}]
     for path, item in made["paths"].items():
-        if "post" in item and not path.endswith("/predict"):
-            item["post"]["security"] = [{"key": []}]
-            item["post"]["responses"] |= _WRITE_PROBLEMS
+        if path.endswith("/predict"):
+            continue
+        for method in item.keys() & {"post", "put", "delete"}:
+            item[method]["security"] = [{"key": []}]
+            item[method]["responses"] |= _WRITE_PROBLEMS
     return made
 
 

@@ -2,35 +2,26 @@
 
 import base64
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Self
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.wire import RejectReason
 from ray_app.serve import pages
+from ray_app.serve.once import Key, once
 from ray_app.serve.routes import HOLDER, Cursor, Limit, Number
 from ray_app.serve.views import Page
-from storage import answers, quarantine
+from storage import quarantine
 from storage.answers import Asked
 from storage.pool import Pool
 from storage.redrive import redrive
 
 _SHOWN = 4000
 """Characters of a value that are shown as text."""
-
-type Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        description="The same key asks for the same work once; its answer is kept for a day",
-    ),
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,32 +136,15 @@ def quarantine_routes(pool: Pool) -> APIRouter:
         """
         if idempotency_key is None:
             return _redriven(pool, asked)
-        once = Asked(
+        wanted = Asked(
             holder=request.scope[HOLDER].name,
             key=idempotency_key,
             request=f"POST /quarantine/redrive {asked.model_dump_json()}",
         )
-        answer = _once(pool, once, lambda: _redriven(pool, asked).model_dump_json())
+        answer = once(pool, wanted, lambda: _redriven(pool, asked).model_dump_json())
         return RedriveDone.model_validate_json(answer)
 
     return router
-
-
-def _once(pool: Pool, asked: Asked, work: Callable[[], str]) -> str:
-    """Return the answer to a request, worked out now unless it was before."""
-    with pool.session() as on:
-        answer = answers.begin(on, asked)
-    if answer is not None:
-        return answer
-    try:
-        answer = work()
-    except BaseException:
-        with pool.session() as on:
-            answers.abandon(on, asked)
-        raise
-    with pool.session() as on:
-        answers.finish(on, asked, answer)
-    return answer
 
 
 def _redriven(pool: Pool, asked: RedriveAsked) -> RedriveDone:

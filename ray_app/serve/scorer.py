@@ -3,8 +3,10 @@
 from typing import Protocol
 
 from domain.errors import NotFoundError, PlatformError
-from domain.readings import History
+from domain.readings import History, Instants, Matrix
+from domain.risk.outlook import Failure
 from ray_app.champions import Champion, Champions, await_refresh
+from ray_app.risk_watch import PastSteps, book_of
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest
 from ray_app.serve.verdict import predict
@@ -13,7 +15,7 @@ INLINE_ROWS = 256
 """A request of no more rows is scored at once; a larger one would keep others waiting."""
 
 
-class Past(Protocol):
+class Past(PastSteps, Protocol):
     """Where stored readings come from."""
 
     def before(self, machine: str, instant_us: int, rows: int) -> History:
@@ -58,7 +60,24 @@ class Scorer:
         instants, values = windows.columns(window, machine_class)
         context, note = self._context(window, champion, int(instants[0]), len(instants))
         given = History(machine=window.machine_id or "", instants_us=instants, values=values)
-        return predict(champion, given, context=context, note=note)
+        failure = self._failure(window, champion, instants, values)
+        return predict(champion, given, context=context, note=note, failure=failure)
+
+    def _failure(
+        self, window: windows.Asked, champion: Champion, instants_us: Instants, values: Matrix
+    ) -> Failure | None:
+        """Return the risk from the machine's stored steps and those of the window."""
+        risk = champion.risk
+        if risk is None:
+            return None
+        machine = (window.machine_id or "") if window.use_stored else ""
+        try:
+            book = book_of(self._past, machine, risk, int(instants_us[0]))
+        except PlatformError as error:
+            reason = f"the machine's stored readings could not be read: {error}"
+            return Failure(reason=reason, risk_version=risk.version)
+        book.see(instants_us, values)
+        return risk.outlook(book.begins_us, book.values)
 
     def _champion(self, window: windows.Asked) -> Champion:
         if window.machine_id is not None:

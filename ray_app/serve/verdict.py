@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from domain.pipeline import Pipeline, Scores
 from domain.readings import History, Matrix
+from domain.risk.outlook import Failure
 from domain.sensor_health import SensorFault
 from domain.wire import format_instant
 from ray_app.champions import Champion
 from ray_app.serve.schema import (
     DataQuality,
-    Failure,
     ModelUsed,
     Prediction,
     SensorFaultSeen,
@@ -28,7 +28,12 @@ _SIGNIFICANT = 6
 
 
 def predict(
-    champion: Champion, window: History, *, context: History | None = None, note: str = ""
+    champion: Champion,
+    window: History,
+    *,
+    context: History | None = None,
+    note: str = "",
+    failure: Failure | None = None,
 ) -> Prediction:
     """Score one window.
 
@@ -38,6 +43,7 @@ def predict(
             without a name is not registered and starts from the class's own level.
         context: Stored readings of the machine before the window, put in front of it.
         note: What limits the score, in words.
+        failure: Risk of failure; None while the class has no risk model.
     """
     machine = window.machine or None
     instants, values = window.instants_us, window.values
@@ -56,7 +62,7 @@ def predict(
         threshold=THRESHOLD,
         is_anomaly=last > THRESHOLD,
         contributions=list(contributions(pipeline, scores, -1, values[-1])),
-        failure=Failure(),
+        failure=failure or Failure(),
         model=ModelUsed(name=champion.machine_class, version=champion.version),
         data_quality=_quality(pipeline, scores, values, before, note),
         scores=scores.score[before:].tolist(),
