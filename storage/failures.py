@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg2.extras import execute_values
@@ -129,6 +130,17 @@ def remove(on: Connection, number: int) -> None:
     """
     if not rows(on, "DELETE FROM failures WHERE id = %s RETURNING 1", (number,)):
         raise NotFoundError("label", str(number), "GET /api/v1/labels lists them")
+
+
+def recorded_since(on: Connection, machine_class: str, since: datetime) -> int:
+    """Return how many labels of a class people gave or changed since a time."""
+    found = rows(
+        on,
+        "SELECT count(*) FROM failures AS f JOIN machines AS m ON m.key = f.machine_key "
+        "WHERE m.machine_class = %s AND f.source <> 'simulator' AND f.recorded_at > %s",
+        (machine_class, since),
+    )
+    return int(found[0][0])
 
 
 def fingerprint(on: Connection, machine_class: str) -> str:

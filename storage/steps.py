@@ -1,4 +1,4 @@
-"""Steps of machines, as risk looks at them: minutes, or longer for a class that sends less often."""
+"""Steps of machines, as risk looks at them: minutes, or longer where a class sends less often."""
 
 from collections.abc import Sequence
 

@@ -88,6 +88,7 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
     *,
     say: Say | None = None,
     actor: str = "sweep",
+    cause: str = "",
     metrics: Metrics | None = None,
 ) -> SweepOutcome:
     """Sweep one class on the cluster this process is connected to; promote what passes the gate.
@@ -98,6 +99,7 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
         machine_class: Its name; may be left out while there is only one with machines.
         say: Told a line per step and trial.
         actor: In whose name a model is promoted.
+        cause: Why it is trained; kept in the history of models.
         metrics: Told of trials and duration.
 
     Raises:
@@ -121,6 +123,7 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
                 sweep,
                 say=say or _log.info,
                 actor=actor,
+                cause=cause,
                 metrics=metrics or NoMetrics(),
             ).perform()
             outcome = _with_risk(storage, settings, outcome, say or _log.info)
@@ -188,10 +191,12 @@ class _Sweep:
         *,
         say: Say,
         actor: str,
+        cause: str,
         metrics: Metrics,
     ) -> None:
         self._storage, self._settings, self._name, self._sweep = storage, settings, name, sweep
         self._say, self._actor, self._metrics = say, actor, metrics
+        self._cause = cause
         self._began, self._ended = time.monotonic(), 0
 
     def perform(self) -> SweepOutcome:
@@ -274,6 +279,7 @@ class _Sweep:
                 run_id=log.parent or "",
                 sweep=self._sweep,
                 actor=self._actor,
+                cause=self._cause,
             )
         if tracking is not None and not trouble:
             trouble = publish.describe(

@@ -28,7 +28,8 @@ from storage.pool import Pool
 from storage.rollups import roll
 from storage.settings import StorageSettings
 from tests import risk_support as support
-from tuning import risk
+from tuning import data, risk
+from tuning.data import Selection
 
 
 class Site:
@@ -120,6 +121,7 @@ def test_a_failing_machine_is_told_from_a_healthy_one_alike_in_stream_and_http(s
     assert set(outcome.modes) == {"bearing_wear", "cavitation"}
     site.champions.refresh()
     one, label = support.history(1)
+    assert label.failed_us is not None
     failing = int(np.searchsorted(one.instants_us, label.failed_us)) - 30
     young = 60
     asked = {
@@ -196,6 +198,7 @@ def test_without_failures_there_is_a_trend_and_no_probability(database: StorageS
     assert {one["kind"] for one in steady["horizons"]} == {"unknown"}
     assert all(one["p"] is None for one in steady["horizons"])
     one, label = found[1]
+    assert label.failed_us is not None
     rising = int(np.searchsorted(one.instants_us, label.failed_us)) - 90
     told = site.predict({"machine_id": "pump-1", **_last(one, rising)})["failure"]
     assert told["status"] == "trend"
@@ -302,6 +305,24 @@ def test_faults_of_sensors_are_no_failures(site: Site) -> None:
         )
         assert risk.events(on, ["pump-1"], support.LAST_US) == []
     assert len(before) == 1
+
+
+def test_no_model_of_health_learns_what_people_called_a_failure(site: Site) -> None:
+    """Every reading between first sign and repair, and a margin around it, is left out."""
+    wanted = Selection(lookback_s=support.HOURS * 3600, margin_s=120, min_rows=600, max_rows=10**6)
+    with session(site.settings) as on:
+        found = data.read(on, "pump", wanted)
+        labels = {one.machine: one for one in failures.listed(on)}
+
+    assert found.excluded > 0
+    for one in found.histories:
+        label = labels[one.machine]
+        assert label.end_us is not None
+        inside = (one.instants_us >= label.onset_us - 120_000_000) & (
+            one.instants_us <= label.end_us + 120_000_000
+        )
+        assert not inside.any()
+        assert len(one) > 180 * support.HOURS // 2
 
 
 def test_the_answer_is_what_openapi_says(site: Site) -> None:
