@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from domain.class_files import load_class
 from domain.machines import MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
+from domain.simulation.fleet import Fleet
 from storage import failures, models, offsets, roster_store
 from storage.connect import session
 from storage.failures import Label
@@ -50,30 +52,36 @@ def history(at: int) -> tuple[History, Label]:
 def store(storage: StorageSettings, *, labels: bool = True) -> list[tuple[History, Label]]:
     """Register the fleet, store its readings and, unless told otherwise, its labels."""
     found = [history(at) for at in range(len(MACHINES))]
-    with session(storage) as on:
-        roster_store.register_class(on, PUMP)
-        machines = roster_store.register_machines(on, MACHINES, "pump")
-        if labels:
+    write(storage, PUMP, [one for one, _ in found])
+    if labels:
+        with session(storage) as on:
             failures.add(on, [label for _, label in found])
+    return found
+
+
+def write(storage: StorageSettings, kind: MachineClass, histories: list[History]) -> None:
+    """Register machines and store their readings."""
+    with session(storage) as on:
+        roster_store.register_class(on, kind)
+        machines = roster_store.register_machines(on, [h.machine for h in histories], kind.name)
     batches = tuple(
         ReadingBatch(
-            machine_class=PUMP,
+            machine_class=kind,
             machine_keys=np.full(len(one), machines[one.machine].key, dtype=np.int32),
             instants_us=one.instants_us,
             values=one.values,
         )
-        for one, _ in found
+        for one in histories
     )
     topic = offsets.Topic(name="history", id="history")
     with ReadingStore.open(storage) as into:
         into.write(
             StoreBatch(group_id="test", topic=topic, readings=batches, quarantined=(), steps=())
         )
-    return found
 
 
-def champion(storage: StorageSettings, histories: list[History]) -> None:
-    """Make a champion that learnt the first two hours."""
+def champion(storage: StorageSettings, histories: list[History], kind: MachineClass = PUMP) -> None:
+    """Make a champion that learnt the first hour."""
     early = [
         History(
             machine=one.machine, instants_us=one.instants_us[:180], values=one.values[:180]
@@ -81,9 +89,9 @@ def champion(storage: StorageSettings, histories: list[History]) -> None:
         for one in histories
     ]  # fmt: skip
     spec = PipelineSpec(detector="pca", window_s=200.0, regimes=1)
-    package = Pipeline.fit(spec, early, PUMP, seed=0).to_package()
+    package = Pipeline.fit(spec, early, kind, seed=0).to_package()
     stored = models.StoredModel(
-        machine_class="pump",
+        machine_class=kind.name,
         version=1,
         run_id="",
         sha256=hashlib.sha256(package).hexdigest(),
@@ -91,4 +99,45 @@ def champion(storage: StorageSettings, histories: list[History]) -> None:
     )
     with session(storage) as on:
         models.add_version(on, stored, actor="test", reason="trained")
-        models.promote(on, "pump", 1, actor="test", reason="to be used")
+        models.promote(on, kind.name, 1, actor="test", reason="to be used")
+
+
+FANS = tuple(f"wind-{at}" for at in range(12))
+
+
+def simulated(storage: StorageSettings) -> tuple[Label, ...]:
+    """Store six hours of simulated fans that wear for an hour and fail, and make a champion.
+
+    Returns:
+        The simulator's truth as an operator would report it; it is not recorded.
+    """
+    start_us = LAST_US - 6 * 3_600_000_000
+    fleet = Fleet.create(load_class("fan"), FANS, start_us=start_us, period_s=20.0, seed=5)
+    modes = [mode for mode in fleet.modes if not mode.startswith("sensor_")]
+    rng = np.random.default_rng(5)
+    for at, name in enumerate(FANS):
+        fleet.inject(
+            name,
+            modes[at % 2],
+            onset_us=start_us + round(rng.uniform(2, 4) * 3.6e9),
+            develop_s=3600,
+            duration_s=3900,
+            severity=1.5,
+        )
+    found = [
+        History(machine=fleet.names[at], instants_us=instants, values=values)
+        for at, instants, values in fleet.advance(LAST_US)
+    ]
+    write(storage, fleet.machine_class, found)
+    champion(storage, found, fleet.machine_class)
+    return tuple(
+        Label(
+            machine=one.machine,
+            kind=one.kind,
+            source="operator",
+            onset_us=one.onset_us,
+            failed_us=one.onset_us + round(one.develop_s * 1e6),
+            end_us=one.end_us,
+        )
+        for one in fleet.truth()
+    )
