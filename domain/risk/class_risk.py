@@ -18,7 +18,7 @@ from domain.machines import MachineClass
 from domain.package import read_package, take_prefix, with_prefix, write_package
 from domain.readings import History, Matrix
 from domain.risk.lives import Life
-from domain.risk.model import RiskModel
+from domain.risk.model import LEAST_FAILURES, LEAST_LIVES, RiskModel
 from domain.risk.outlook import Failure, HorizonRisk, Remaining
 from domain.risk.steps import LEAST_STEPS, LOOK_BACK, Event, gridded, lives_of, step_us
 from domain.risk.trend import HealthTrend
@@ -154,7 +154,8 @@ class ClassRisk:
         status = "known" if self.models else "trend"
         if not self.models and remaining.kind == "unknown":
             status = "unknown"
-        reason = next(iter(self.lacking.values()), "") if not self.models else ""
+        shortest = next(iter(horizons(self.period_s)))
+        reason = "" if self.models else self.lacking.get(shortest, "")
         return Failure(
             status=status,  # type: ignore[arg-type]  # one of the three
             reason=reason if status != "unknown" else f"{reason}; {remaining.reason}",
@@ -278,7 +279,13 @@ def _models(
     period_s: float, lives: Sequence[Life], seed: int
 ) -> tuple[dict[str, RiskModel], dict[str, str]]:
     step_s, models, lacking = step_us(period_s) / 1e6, {}, {}
-    longest = max(len(life.values) for life in lives)
+    longest, failed = max(len(life.values) for life in lives), sum(life.failed for life in lives)
+    if len(lives) < LEAST_LIVES or failed < LEAST_FAILURES:
+        why = (
+            f"{failed} failures in {len(lives)} lives are known; a probability needs at least "
+            f"{LEAST_FAILURES} in {LEAST_LIVES}"
+        )
+        return {}, dict.fromkeys(horizons(period_s), why)
     for name, seconds in horizons(period_s).items():
         horizon = round(seconds / step_s)
         beyond = {life.machine for life in lives if len(life.values) > horizon}

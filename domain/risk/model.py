@@ -22,6 +22,10 @@ from domain.risk.features import life_features
 from domain.risk.lives import Life, Rows, folds_of
 
 _FOLDS = 5
+LEAST_LIVES = 2 * _FOLDS
+LEAST_FAILURES = _FOLDS
+"""Fewer cannot be held out in turns."""
+
 _BANDS = 10
 """Bands of predicted remaining life, each with its own conformal residuals."""
 _COVERAGE = 0.9
@@ -93,9 +97,9 @@ class RiskModel:
             ValueError: There are too few lives to learn from and to check on.
         """
         failed = sum(life.failed for life in lives)
-        if len(lives) < 2 * _FOLDS or failed < _FOLDS:
+        if len(lives) < LEAST_LIVES or failed < LEAST_FAILURES:
             raise ValueError(
-                f"risk needs at least {2 * _FOLDS} lives, {_FOLDS} of them failed; got "
+                f"risk needs at least {LEAST_LIVES} lives, {LEAST_FAILURES} of them failed; got "
                 f"{len(lives)} and {failed}"
             )
         young = np.vstack([life.values[:_YOUNG] for life in lives])
