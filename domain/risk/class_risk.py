@@ -4,21 +4,20 @@ One package beside the champion's, in the same format: npz and JSON, no pickle, 
 and by what it says of a golden stretch of steps.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from domain.errors import BadInputError, ModelRejectedError, PlatformError
-from domain.failure_modes import Modes, Sample
+from domain.failure_modes import Modes
 from domain.machines import MachineClass
 from domain.package import read_package, take_prefix, with_prefix, write_package
 from domain.readings import History, Matrix
-from domain.risk.lives import Life
-from domain.risk.model import LEAST_FAILURES, LEAST_LIVES, RiskModel
+from domain.risk.learning import healthy_part, horizons, models_of, samples_of
+from domain.risk.model import RiskModel
 from domain.risk.outlook import Failure, HorizonRisk, Remaining
 from domain.risk.steps import LEAST_STEPS, LOOK_BACK, Event, gridded, lives_of, step_us
 from domain.risk.trend import HealthTrend
@@ -26,25 +25,7 @@ from domain.wire import format_instant
 
 GOLDEN_TOLERANCE: Final = 1e-6
 
-_HOURS: Final = {"1 h": 3600.0, "1 d": 86_400.0, "7 d": 604_800.0}
-_CYCLES: Final = (30, 100)
-"""A class that sends less than every ten minutes is told in its own cycles."""
-
-_LEAST_WATCHED: Final = 5
-"""So many machines must have been watched beyond a horizon, or nobody knows that one survives."""
-
 _SIGNIFICANT: Final = 6
-
-
-def horizons(period_s: float) -> dict[str, float]:
-    """Return the horizons of a class by name, in seconds.
-
-    >>> list(horizons(0.5)), list(horizons(3600.0))
-    (['1 h', '1 d', '7 d'], ['30 cycles', '100 cycles'])
-    """
-    if period_s < 600:
-        return dict(_HOURS)
-    return {f"{cycles} cycles": cycles * period_s for cycles in _CYCLES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,8 +94,8 @@ class ClassRisk:
                 f"class {machine_class.name}",
                 "Let the machines run longer, or bring a history with `millwright replay FILE`",
             )
-        healthy = [one for one in (_healthy(life) for life in lives) if len(one)]
-        models, lacking = _models(machine_class.period_s, lives, seed)
+        healthy = [one for one in (healthy_part(life) for life in lives) if len(one)]
+        models, lacking = models_of(machine_class.period_s, lives, seed)
         return cls(
             machine_class=machine_class.name,
             sensors=machine_class.sensor_names,
@@ -123,7 +104,7 @@ class ClassRisk:
             lacking=lacking,
             trend=HealthTrend.fit(healthy),
             modes=Modes.fit(
-                _samples(histories, events, length), healthy, machine_class.sensor_names
+                samples_of(histories, events, length), healthy, machine_class.sensor_names
             ),
             golden=max(lives, key=lambda one: len(one.values)).values[-LOOK_BACK:],
             facts={
@@ -268,64 +249,3 @@ class ClassRisk:
             forecast = self.models[name].forecast(self.golden)
             told += [forecast.p, forecast.remaining]
         return np.concatenate(told)
-
-
-def _healthy(life: Life) -> Matrix:
-    """Return the part of a life that is farthest from its end: its older two thirds."""
-    return life.values[: 2 * len(life.values) // 3] if life.failed else life.values
-
-
-def _models(
-    period_s: float, lives: Sequence[Life], seed: int
-) -> tuple[dict[str, RiskModel], dict[str, str]]:
-    step_s, models, lacking = step_us(period_s) / 1e6, {}, {}
-    longest, failed = max(len(life.values) for life in lives), sum(life.failed for life in lives)
-    if len(lives) < LEAST_LIVES or failed < LEAST_FAILURES:
-        why = (
-            f"{failed} failures in {len(lives)} lives are known; a probability needs at least "
-            f"{LEAST_FAILURES} in {LEAST_LIVES}"
-        )
-        return {}, dict.fromkeys(horizons(period_s), why)
-    for name, seconds in horizons(period_s).items():
-        horizon = round(seconds / step_s)
-        beyond = {life.machine for life in lives if len(life.values) > horizon}
-        if len(beyond) < _LEAST_WATCHED:
-            lacking[name] = (
-                f"{len(beyond)} machines were watched for longer than {name} without a failure "
-                f"before; {_LEAST_WATCHED} are needed"
-            )
-            continue
-        try:
-            with threadpool_limits(1):
-                models[name] = RiskModel.fit(
-                    lives,
-                    horizon=horizon,
-                    cap=max(horizon + 1, min(2 * horizon, longest)),
-                    seed=seed,
-                    look_back=LOOK_BACK,
-                )
-        except ValueError as error:
-            lacking[name] = str(error)
-    return models, lacking
-
-
-def _samples(histories: Sequence[History], events: Iterable[Event], length_us: int) -> list[Sample]:
-    """Return machines up to their failures; where a failure gave no sign, into it."""
-    by_name = {one.machine: one for one in histories}
-    found = []
-    for event in events:
-        history = by_name.get(event.machine)
-        if history is None:
-            continue
-        until_us = event.failed_us
-        if until_us - event.onset_us < length_us:
-            until_us = min(event.ended_us or until_us, event.failed_us + 3 * length_us)
-        end = int(np.searchsorted(history.instants_us, until_us, side="right"))
-        first = max(0, end - LOOK_BACK)
-        begins, values = gridded(
-            history.instants_us[first:end], history.values[first:end], length_us
-        )
-        if len(begins) >= LEAST_STEPS:
-            lead_s = (event.failed_us - event.onset_us) / 1e6
-            found.append(Sample(kind=event.kind, values=values, lead_s=lead_s))
-    return found
