@@ -59,6 +59,15 @@ class _Memory:
     def first_us(self, machine: str) -> None:
         del machine
 
+    def risks(self) -> Mapping[str, tuple[int, str]]:
+        return {}
+
+    def risk_package(self, machine_class: str, version: int) -> bytes:
+        raise AssertionError((machine_class, version))
+
+    def steps(self, machine: str, before_us: int, step_us: int) -> tuple[History, History]:
+        raise AssertionError((machine, before_us, step_us))
+
     def package(self, machine_class: str, version: int) -> bytes:  # noqa: ARG002 - the port's names
         return self._package
 

@@ -7,7 +7,7 @@ against its own golden batch and warm. One that fails is refused, told, and the 
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 from domain.care import NO_CARE, Care
 from domain.errors import ModelRejectedError, NoChampionError, PlatformError
 from domain.pipeline import Pipeline
+from domain.risk.class_risk import ClassRisk
 from domain.roster import Roster
 from observability.catalogue import MODEL_REFUSED, MODEL_VERSION, Metrics
 
@@ -36,12 +37,14 @@ class Champion:
         version: Its version in the registry.
         sha256: Checksum of its package.
         pipeline: The loaded model; shared, it keeps no state of its own.
+        risk: The class's risk model, loaded and verified beside it; None without one.
     """
 
     machine_class: str
     version: int
     sha256: str
     pipeline: Pipeline
+    risk: ClassRisk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,12 @@ class Registry(Protocol):
     def package(self, machine_class: str, version: int) -> bytes:
         """Return a version's package."""
 
+    def risks(self) -> Mapping[str, tuple[int, str]]:
+        """Return machine class → version and checksum of its risk model."""
+
+    def risk_package(self, machine_class: str, version: int) -> bytes:
+        """Return a risk model's package."""
+
     def refuse(self, machine_class: str, version: int, reason: str) -> None:
         """Tell that a promoted version could not be loaded."""
 
@@ -145,6 +154,7 @@ class Champions:
             roster = self._registry.roster()
             current = dict(self.known.champions)
             self._bring(current, wanted)
+            self._load_risks(current)
             challengers = dict(self.known.challengers)
             if self._shadow:
                 self._bring(challengers, self._registry.challengers(), in_shadow=True)
@@ -218,10 +228,42 @@ class Champions:
             _log.error("%s; the old one serves on", error)
             self._registry.refuse(name, version, str(error))
             return
+        before = current.get(name)
         current[name] = Champion(
-            machine_class=name, version=version, sha256=sha256, pipeline=pipeline
+            machine_class=name,
+            version=version,
+            sha256=sha256,
+            pipeline=pipeline,
+            risk=None if before is None else before.risk,
         )
         _log.info("%s version %d is in use", name, version)
+
+    def _load_risks(self, current: dict[str, Champion]) -> None:
+        """Bring risk models beside the champions; one that fails is told, and the old one stays."""
+        for name, (version, sha256) in self._registry.risks().items():
+            champion = current.get(name)
+            key = (f"risk {name}", version, sha256)
+            if champion is None or key in self._refused:
+                continue
+            if champion.risk is not None and champion.risk.version == version:
+                continue
+            label = f"risk of {name} version {version}"
+            try:
+                risk = _fitting(self._registry.risk_package(name, version), label, champion)
+            except ModelRejectedError as error:
+                self._refused.add(key)
+                self._metrics.add(MODEL_REFUSED, consumer=self._consumer)
+                _log.error("%s; the old one serves on", error)
+                continue
+            current[name] = replace(champion, risk=risk.numbered(version))
+            _log.info("%s is in use", label)
+
+
+def _fitting(package: bytes, label: str, champion: Champion) -> ClassRisk:
+    risk = ClassRisk.from_package(package, label)
+    if risk.sensors != champion.pipeline.machine_class.sensor_names:
+        raise ModelRejectedError(label, "it knows other sensors than the champion")
+    return risk
 
 
 def _warm_up(pipeline: Pipeline) -> None:

@@ -24,6 +24,7 @@ from domain.pipeline import Pipeline, PipelineState
 from domain.readings import History, Instants, ReadingBatch
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View, padded, restored
+from ray_app.risk_watch import PastSteps, RiskWatch
 from ray_app.serve.verdict import widened
 from storage.verdicts import Kind, Live
 
@@ -34,7 +35,7 @@ _BASELINES = 2.0
 """Time constants of the baseline after which the beginning no longer matters."""
 
 
-class Past(Protocol):
+class Past(PastSteps, Protocol):
     """Where stored readings come from."""
 
     def before(self, machine: str, instant_us: int, rows: int) -> History:
@@ -86,6 +87,7 @@ class Judge:
         self._closed = dict(closed or {})
         self._until = scored_until
         self._machines: dict[int, _Machine] = {}
+        self._risk = RiskWatch(past)
 
     def judge(
         self,
@@ -137,6 +139,7 @@ class Judge:
         scores = adjusted(pipeline, scores, at, care, first_us=machine.first_us)
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
+        failure = self._risk.see(known, champion, at, values)
         found.scored += len(rows)
         # What the champion was trained on fills its windows, but is not judged by it; and what was
         # judged before a crash keeps the verdict it got.
@@ -160,7 +163,7 @@ class Judge:
         found.conditions.append(
             self._book.settle(key, view.sensor_conditions() | gaps, FROM_READINGS)
         )
-        found.states.append(view.state(gap=bool(gaps)))
+        found.states.append(view.state(gap=bool(gaps), failure=failure))
 
     def _machine(self, known: Machine, champion: Champion, first_us: int) -> _Machine:
         key, name = known.key, known.name

@@ -12,6 +12,7 @@ from domain.incidents import Change, Incident, IncidentEvent
 from domain.machines import Machine
 from domain.pipeline import Pipeline, Scores
 from domain.readings import Instants, Matrix
+from domain.risk.outlook import Failure
 from domain.severity import severity_of
 from ray_app.champions import Champion
 from ray_app.serve.verdict import contributions, faults_of
@@ -136,11 +137,12 @@ class View:
         names = self.champion.pipeline.machine_class.sensor_names
         return sensor_conditions(names, self.at, self.scores.sensor_faults)
 
-    def state(self, *, gap: bool = False) -> State:
+    def state(self, *, gap: bool = False, failure: Failure | None = None) -> State:
         """Return what is known of the machine after the last row.
 
         Args:
             gap: Whether the model's window has a hole.
+            failure: Risk of failure; None while the class has no risk model.
         """
         names = self.champion.pipeline.machine_class.sensor_names
         faults = faults_of(names, self.scores.sensor_faults[-1])
@@ -149,6 +151,7 @@ class View:
             instant_us=int(self.at[-1]),
             score=float(self.scores.score[-1]),
             model_version=self.champion.version,
+            failure=failure,
             quality={
                 "ready": bool(self.scores.ready[-1]),
                 "gap": gap,

@@ -219,6 +219,8 @@ class ProducerActor:
                 source=_SOURCE,
                 onset_us=each.onset_us,
                 end_us=each.end_us,
+                # Fully developed: the machine no longer does its work.
+                failed_us=min(each.end_us, each.onset_us + round(each.develop_s * 1e6)),
                 severity=each.severity,
                 sensors=each.sensors,
                 note=f"develop_s={each.develop_s}{self._mark()}",

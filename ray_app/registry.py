@@ -4,8 +4,17 @@ from collections.abc import Mapping
 
 from domain.care import Care
 from domain.readings import History
+from domain.risk.steps import LOOK_BACK
 from domain.roster import Roster
-from storage import api_keys, history, maintenance, models, roster_store
+from storage import (
+    api_keys,
+    history,
+    maintenance,
+    models,
+    risk_models,
+    roster_store,
+    steps,
+)
 from storage.pool import Pool
 
 _BACK_US = 24 * 3_600_000_000
@@ -57,6 +66,20 @@ class PostgresRegistry:
         with self._pool.session() as on:
             return models.get(on, machine_class, version).package
 
+    def risks(self) -> Mapping[str, tuple[int, str]]:
+        """Return machine class → version and checksum of its risk model."""
+        with self._pool.session() as on:
+            return risk_models.versions(on)
+
+    def risk_package(self, machine_class: str, version: int) -> bytes:
+        """Return a risk model's package.
+
+        Raises:
+            ModelRejectedError: It does not match its checksum.
+        """
+        with self._pool.session() as on:
+            return risk_models.package(on, machine_class, version)
+
     def refuse(self, machine_class: str, version: int, reason: str) -> None:
         """Note in the history of models that a promoted version could not be loaded."""
         with self._pool.session() as on:
@@ -74,6 +97,15 @@ class PostgresRegistry:
             last_us = history.latest_instants(on, [machine]).get(machine, 0)
             start_us = last_us - _BACK_US
             return history.read_history(on, [machine], start_us, last_us + 1, last=rows)[0]
+
+    def steps(self, machine: str, before_us: int, step_us: int) -> tuple[History, History]:
+        """Return whole steps of a machine before an instant, and the readings behind them."""
+        begin_us = before_us - before_us % step_us
+        with self._pool.session() as on:
+            start_us = max(0, begin_us - LOOK_BACK * step_us)
+            whole = steps.read(on, [machine], start_us, begin_us, step_us=step_us)[0]
+            head = history.read_history(on, [machine], begin_us, before_us)[0]
+        return whole, head
 
     def holder_of(self, key: str) -> api_keys.Holder | None:
         """Return who holds a key."""

@@ -10,13 +10,16 @@ import numpy as np
 from domain.errors import BadInputError, ConflictError, ModelRejectedError
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
+from domain.readings import History
+from domain.risk.steps import step_us
 from observability.catalogue import DRIFT
 from ray_app.metrics import process_metrics
-from storage import models, sweeps
+from storage import failures, models, steps, sweeps
 from storage.connect import Connection, session
 from storage.history import count_between, latest_instants, read_history
 from storage.settings import StorageSettings
-from tuning import data
+from tuning import data, risk
+from tuning.causes import Diagnosis, Recent, diagnose
 from tuning.drift import Reference, overall, stability_index
 from tuning.retraining import TrainingState, Verdict, is_due
 from tuning.settings import TuningSettings
@@ -37,12 +40,23 @@ _DRIFT_ROWS = 400
 """Of each machine; evenly drawn, since neighbours say the same."""
 
 
+_CAUSE_STEPS = 180
+"""Steps in which the cause of a change is looked for: three hours of minutes."""
+
+_FAULTY_SHARE = 0.2
+"""A sensor that the watch doubted in so much of the last quarter of an hour is faulty."""
+
+_RISK_REST_S = 300.0
+"""Labels that come one by one do not each make a risk model."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Champion:
     """What drift is measured against, loaded once per version."""
 
     version: int
     reference: Reference | None
+    pipeline: Pipeline | None
 
 
 class RetrainerActor:
@@ -66,6 +80,7 @@ class RetrainerActor:
         self._champions: dict[str, _Champion] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._swept = 0
+        self._risk_at: dict[str, float] = {}
 
     def run(self) -> int:
         """Retrain until stopped; return how many sweeps were run.
@@ -124,6 +139,7 @@ class RetrainerActor:
             self._verdicts[name] = verdict
             if verdict.due and not self._stop.is_set():
                 self._sweep(name, verdict.reason)
+            self._learn_risk(name)
         if drifts:
             process_metrics().set(DRIFT, max(drifts))
 
@@ -136,7 +152,8 @@ class RetrainerActor:
                 self._storage,
                 tuning or self._tuning,
                 name,
-                actor=f"retrainer ({cause})",
+                actor="retrainer",
+                cause=cause,
                 metrics=process_metrics(),
                 sweep=sweep,
             )
@@ -147,6 +164,19 @@ class RetrainerActor:
         self._swept += 1
         _log.info("%s", outcome.sentence())
 
+    def _learn_risk(self, name: str) -> None:
+        """Learn a class's risk anew where its labels changed; a sweep has done so itself."""
+        if time.monotonic() - self._risk_at.get(name, -_RISK_REST_S) < _RISK_REST_S:
+            return
+        with session(self._storage) as on:
+            if not risk.is_behind(on, name):
+                return
+        self._risk_at[name] = time.monotonic()
+        try:
+            _log.info("%s", risk.train(self._storage, name).sentence())
+        except BadInputError as error:
+            _log.warning("the risk of %s is not learnt: %s", name, error)
+
     def _state(self, on: Connection, kind: MachineClass) -> TrainingState:
         names = data.machines_of(on, kind.name)
         attempts = sweeps.attempts(on, kind.name)
@@ -155,6 +185,9 @@ class RetrainerActor:
         readings = count_between(on, names, start_us, end_us)
         trained = models.latest(on, kind.name)
         version = models.versions(on).get(kind.name, (None, ""))[0]
+        drift, diagnosis = (
+            (None, None) if version is None else self._drift(on, kind, names, version)
+        )
         return TrainingState(
             has_champion=version is not None,
             readings=readings,
@@ -166,32 +199,52 @@ class RetrainerActor:
             since_training_s=None if trained is None else time.time() - trained.at.timestamp(),
             since_attempt_s=attempts.since_end_s,
             attempts_today=attempts.today,
-            drift=None if version is None else self._drift(on, kind, names, version),
+            drift=drift,
+            diagnosis=diagnosis,
+            feedback=0 if trained is None else failures.recorded_since(on, kind.name, trained.at),
             running=attempts.running,
         )
 
     def _drift(
         self, on: Connection, kind: MachineClass, names: list[str], version: int
-    ) -> float | None:
+    ) -> tuple[float | None, Diagnosis | None]:
         known = self._champions.get(kind.name)
         if known is None or known.version != version:
-            known = _Champion(version=version, reference=_reference(on, kind, version))
+            known = _champion(on, kind, version)
             self._champions[kind.name] = known
         newest = latest_instants(on, names)
-        if known.reference is None or not newest:
-            return None
+        if known.reference is None or known.pipeline is None or not newest:
+            return None, None
         end_us = max(newest.values()) + 1
         parts = read_history(on, list(newest), end_us - round(_DRIFT_S * 1e6), end_us)
         drawn = [one.values[:: -(-len(one) // _DRIFT_ROWS)] for one in parts if len(one)]
-        return overall(stability_index(known.reference, np.concatenate(drawn)))
+        index = overall(stability_index(known.reference, np.concatenate(drawn)))
+        length = step_us(kind.period_s)
+        start_us = max(0, end_us - _CAUSE_STEPS * length)
+        hours = steps.read(on, list(newest), start_us, end_us, step_us=length)
+        fleet = [
+            _recent(known.pipeline, whole, last)
+            for whole, last in zip(hours, parts, strict=True)
+            if len(whole) and len(last)
+        ]
+        return index, diagnose(known.reference, fleet, kind.sensor_names)
 
 
-def _reference(on: Connection, kind: MachineClass, version: int) -> Reference | None:
+def _recent(pipeline: Pipeline, hours: History, last: History) -> Recent:
+    faults = pipeline.watch.check(pipeline.watch.new_memory(), last.values) > 0
+    return Recent(
+        machine=hours.machine, values=hours.values, faulty=faults.mean(axis=0) > _FAULTY_SHARE
+    )
+
+
+def _champion(on: Connection, kind: MachineClass, version: int) -> _Champion:
+    nothing = _Champion(version=version, reference=None, pipeline=None)
     try:
         package = models.get(on, kind.name, version).package
         pipeline = Pipeline.from_package(package, f"{kind.name} version {version}")
     except ModelRejectedError:
-        return None
+        return nothing
     record = pipeline.about.get("drift")
-    same = pipeline.machine_class.sensor_names == kind.sensor_names
-    return Reference.from_json(record) if same and isinstance(record, dict) else None
+    if pipeline.machine_class.sensor_names != kind.sensor_names or not isinstance(record, dict):
+        return nothing
+    return _Champion(version=version, reference=Reference.from_json(record), pipeline=pipeline)

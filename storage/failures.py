@@ -1,7 +1,10 @@
 """Labels: when a machine truly was going wrong, apart from the stream of readings."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from psycopg2.extras import execute_values
 
@@ -23,6 +26,8 @@ class Label:
         severity: 1 is the failure at its full strength.
         sensors: Names of the sensors that show it; may be empty.
         note: Free text.
+        failed_us: When it no longer did its work, which is what risk foretells; None: at its onset.
+        id: Number of the stored label; 0 before that.
     """
 
     machine: str
@@ -33,6 +38,8 @@ class Label:
     severity: float = 1.0
     sensors: tuple[str, ...] = ()
     note: str = ""
+    failed_us: int | None = None
+    id: int = 0
 
 
 def add(on: Connection, labels: Iterable[Label]) -> int:
@@ -55,34 +62,107 @@ def add(on: Connection, labels: Iterable[Label]) -> int:
         execute_values(
             cursor,
             "INSERT INTO failures "
-            "(machine_key, kind, source, onset, ended, severity, sensors, note) VALUES %s "
+            "(machine_key, kind, source, onset, ended, failed, severity, sensors, note) VALUES %s "
             "ON CONFLICT (machine_key, source, kind, onset) DO UPDATE SET ended = excluded.ended, "
-            "severity = excluded.severity, sensors = excluded.sensors, note = excluded.note",
+            "failed = excluded.failed, severity = excluded.severity, sensors = excluded.sensors, "
+            "note = excluded.note",
             [
-                (
-                    keys[one.machine],
-                    one.kind,
-                    one.source,
-                    instant(one.onset_us),
-                    None if one.end_us is None else instant(one.end_us),
-                    one.severity,
-                    list(one.sensors),
-                    one.note,
-                )
+                (keys[one.machine], one.kind, one.source, instant(one.onset_us), *_facts(one))
                 for one in wanted.values()
             ],
-            template="(%s, %s, %s, %s, %s, %s, %s::text[], %s)",
+            template="(%s, %s, %s, %s, %s, %s, %s, %s::text[], %s)",
             page_size=len(wanted),
         )
     return len(wanted)
 
 
-def listed(
+def record(on: Connection, label: Label) -> Label:
+    """Record one label, as `add` does, and return it as it is stored.
+
+    Raises:
+        NotFoundError: The machine is not registered.
+        BadInputError: It ends, or the machine failed, before its onset.
+    """
+    add(on, [label])
+    found = rows(
+        on,
+        f"{_SELECT} WHERE m.name = %s AND f.source = %s AND f.kind = %s AND f.onset = %s",
+        (label.machine, label.source, label.kind, instant(label.onset_us)),
+    )
+    return _label(found[0])
+
+
+def get(on: Connection, number: int) -> Label:
+    """Return one label.
+
+    Raises:
+        NotFoundError: There is none of this number.
+    """
+    found = rows(on, f"{_SELECT} WHERE f.id = %s", (number,))
+    if not found:
+        raise NotFoundError("label", str(number), "GET /api/v1/labels lists them")
+    return _label(found[0])
+
+
+def correct(on: Connection, number: int, label: Label) -> Label:
+    """Replace what a label says; machine and source stay.
+
+    Raises:
+        NotFoundError: There is none of this number.
+        BadInputError: It ends, or the machine failed, before its onset.
+        ConflictError: Another label says the same already.
+    """
+    get(on, number)
+    rows(
+        on,
+        "UPDATE failures SET kind = %s, onset = %s, ended = %s, failed = %s, severity = %s, "
+        "sensors = %s::text[], note = %s, recorded_at = clock_timestamp() WHERE id = %s",
+        (label.kind, instant(label.onset_us), *_facts(label), number),
+    )
+    return get(on, number)
+
+
+def remove(on: Connection, number: int) -> None:
+    """Take a label back.
+
+    Raises:
+        NotFoundError: There is none of this number.
+    """
+    if not rows(on, "DELETE FROM failures WHERE id = %s RETURNING 1", (number,)):
+        raise NotFoundError("label", str(number), "GET /api/v1/labels lists them")
+
+
+def recorded_since(on: Connection, machine_class: str, since: datetime) -> int:
+    """Return how many labels of a class people gave or changed since a time."""
+    found = rows(
+        on,
+        "SELECT count(*) FROM failures AS f JOIN machines AS m ON m.key = f.machine_key "
+        "WHERE m.machine_class = %s AND f.source <> 'simulator' AND f.recorded_at > %s",
+        (machine_class, since),
+    )
+    return int(found[0][0])
+
+
+def fingerprint(on: Connection, machine_class: str) -> str:
+    """Return what changes whenever a label of a class that has begun does; empty without labels."""
+    found = rows(
+        on,
+        "SELECT f.id, f.kind, f.onset, f.ended, f.failed FROM failures AS f "
+        "JOIN machines AS m ON m.key = f.machine_key WHERE m.machine_class = %s "
+        "AND f.onset <= clock_timestamp() ORDER BY f.id",
+        (machine_class,),
+    )
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:16] if found else ""
+
+
+def listed(  # noqa: PLR0913 - keyword-only, each leaves something out
     on: Connection,
     *,
     machines: Sequence[str] | None = None,
     start_us: int | None = None,
     end_us: int | None = None,
+    after: int = 0,
+    limit: int | None = None,
 ) -> list[Label]:
     """Return labels that touch a period, by onset.
 
@@ -91,33 +171,59 @@ def listed(
         machines: Names; all machines by default.
         start_us: Leave out what ended before.
         end_us: Leave out what began at this instant or later.
+        after: Only numbers above this one; then, or with a limit, by number instead of onset.
+        limit: At most this many.
     """
+    order = "f.onset, f.id" if not after and limit is None else "f.id"
     found = rows(
         on,
-        "SELECT m.name, f.kind, f.source, f.onset, f.ended, f.severity, f.sensors, f.note "
-        "FROM failures AS f JOIN machines AS m ON m.key = f.machine_key "
+        f"{_SELECT} "
         "WHERE (%(machines)s::text[] IS NULL OR m.name = ANY(%(machines)s::text[])) "
         "AND (%(start)s::timestamptz IS NULL OR f.ended IS NULL OR f.ended >= %(start)s) "
-        "AND (%(end)s::timestamptz IS NULL OR f.onset < %(end)s) ORDER BY f.onset, f.id",
+        "AND (%(end)s::timestamptz IS NULL OR f.onset < %(end)s) AND f.id > %(after)s "
+        f"ORDER BY {order} LIMIT %(limit)s",
         {
             "machines": None if machines is None else list(machines),
             "start": None if start_us is None else instant(start_us),
             "end": None if end_us is None else instant(end_us),
+            "after": after,
+            "limit": limit,
         },
     )
-    return [
-        Label(
-            machine=machine,
-            kind=kind,
-            source=source,
-            onset_us=microseconds(onset),
-            end_us=None if ended is None else microseconds(ended),
-            severity=severity,
-            sensors=tuple(sensors),
-            note=note,
-        )
-        for machine, kind, source, onset, ended, severity, sensors, note in found
-    ]
+    return [_label(row) for row in found]
+
+
+_SELECT = (
+    "SELECT f.id, m.name, f.kind, f.source, f.onset, f.ended, f.failed, f.severity, f.sensors, "
+    "f.note FROM failures AS f JOIN machines AS m ON m.key = f.machine_key"
+)
+
+
+def _facts(label: Label) -> tuple[Any, ...]:
+    """Return the columns beside the key: ended, failed, severity, sensors, note."""
+    return (
+        None if label.end_us is None else instant(label.end_us),
+        None if label.failed_us is None else instant(label.failed_us),
+        label.severity,
+        list(label.sensors),
+        label.note,
+    )
+
+
+def _label(row: tuple[Any, ...]) -> Label:
+    number, machine, kind, source, onset, ended, failed, severity, sensors, note = row
+    return Label(
+        id=number,
+        machine=machine,
+        kind=kind,
+        source=source,
+        onset_us=microseconds(onset),
+        end_us=None if ended is None else microseconds(ended),
+        failed_us=None if failed is None else microseconds(failed),
+        severity=severity,
+        sensors=tuple(sensors),
+        note=note,
+    )
 
 
 def _keys(on: Connection, machines: list[str]) -> dict[str, int]:

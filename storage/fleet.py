@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from domain.errors import NotFoundError
+from domain.risk.outlook import Failure
 from storage.connect import Connection, rows
 
 _FRESH_S = 15
@@ -30,6 +33,7 @@ class MachineRow:
         incidents: Live incidents, oldest first: `{id, kind, began, root_sensor, peak_score}`.
         conditions: What is wrong with its sensors, oldest first: `{sensor, condition, since,
             last_seen}`; the sensor is empty where the machine as a whole is meant.
+        failure: Risk of failure as the scorer last told it; None while there is no risk model.
     """
 
     key: int
@@ -44,6 +48,7 @@ class MachineRow:
     quality: dict[str, Any]
     incidents: tuple[dict[str, Any], ...]
     conditions: tuple[dict[str, Any], ...]
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +135,7 @@ class SweepRow:
 _MACHINES = """
 SELECT m.key, m.name, m.machine_class, c.period_s, m.created_at, r.instant, s.instant, s.score,
        s.model_version, coalesce(s.quality, '{}'), coalesce(i.live, '[]'),
-       coalesce(w.wrong, '[]')
+       coalesce(w.wrong, '[]'), s.failure
 FROM machines m
 JOIN machine_classes c ON c.name = m.machine_class
 LEFT JOIN machine_states s ON s.machine_key = m.key
@@ -181,6 +186,7 @@ def machines(
             quality=row[9],
             incidents=tuple(row[10]),
             conditions=tuple(row[11]),
+            failure=None if row[12] is None else msgspec.convert(row[12], Failure),
         )
         for row in found
     )

@@ -137,12 +137,14 @@ failures = Table(
     Column("source", Text, nullable=False),  # simulator | operator | file | feedback
     Column("onset", _Instant, nullable=False),
     Column("ended", _Instant),
+    Column("failed", _Instant),  # when it no longer did its work; with the onset where not known
     Column("severity", Float, nullable=False, server_default="1"),
     Column("sensors", ARRAY(Text), nullable=False, server_default="{}"),
     Column("note", Text, nullable=False, server_default=""),
     _now("recorded_at"),
     UniqueConstraint("machine_key", "source", "kind", "onset"),
     CheckConstraint("ended IS NULL OR ended >= onset", name="order"),
+    CheckConstraint("failed >= onset", name="failed"),
 )
 
 anomalies = Table(
@@ -206,6 +208,7 @@ machine_states = Table(
     Column("score", Float(53), nullable=False),
     Column("model_version", Integer, nullable=False),
     Column("quality", JSONB, nullable=False, server_default="{}"),
+    Column("failure", JSONB),  # domain.risk.outlook.Failure, as the scorer last told it
     _now("updated_at"),
 )
 
@@ -233,6 +236,20 @@ models = Table(
     Column("package", LargeBinary, nullable=False),
     Column("metrics", JSONB, nullable=False, server_default="{}"),
     Column("params", JSONB, nullable=False, server_default="{}"),
+    _now("created_at"),
+)
+
+risk_models = Table(
+    "risk_models",
+    metadata,
+    # Beside the champion; the highest version of a class is in use.
+    Column("machine_class", Text, ForeignKey("machine_classes.name"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", Text, nullable=False),
+    Column("package", LargeBinary, nullable=False),
+    Column("labels", Text, nullable=False),  # fingerprint of the labels it was learnt from
+    Column("facts", JSONB, nullable=False, server_default="{}"),
+    Column("modes", JSONB, nullable=False, server_default="[]"),
     _now("created_at"),
 )
 

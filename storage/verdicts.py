@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from domain.risk.outlook import Failure
 from domain.severity import Severity
 from storage import endings, outbox
 from storage.connect import Connection, rows
@@ -105,6 +106,7 @@ class State:
         model_version: What scored it.
         quality: Data quality for people: `{"ready": bool, "gap": bool, "faults": [{"sensor",
             "kind"}], "note": str}`; a gap is a hole in the window that was scored.
+        failure: Risk of failure; None while the class has no risk model.
     """
 
     machine_key: int
@@ -112,6 +114,7 @@ class State:
     score: float
     model_version: int
     quality: dict[str, Any]
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,12 +232,12 @@ def write_states(on: Connection, states: Sequence[State]) -> None:
     ordered = sorted(states, key=lambda one: one.machine_key)
     rows(
         on,
-        "INSERT INTO machine_states (machine_key, instant, score, model_version, quality)"
-        " SELECT k, i, s, v, q::jsonb FROM unnest(%s::int[], %s::timestamptz[], %s::float8[],"
-        " %s::int[], %s::text[]) AS n (k, i, s, v, q)"
+        "INSERT INTO machine_states (machine_key, instant, score, model_version, quality, failure)"
+        " SELECT k, i, s, v, q::jsonb, f::jsonb FROM unnest(%s::int[], %s::timestamptz[],"
+        " %s::float8[], %s::int[], %s::text[], %s::text[]) AS n (k, i, s, v, q, f)"
         " ON CONFLICT (machine_key) DO UPDATE SET instant = excluded.instant,"
         " score = excluded.score, model_version = excluded.model_version,"
-        " quality = excluded.quality, updated_at = clock_timestamp()"
+        " quality = excluded.quality, failure = excluded.failure, updated_at = clock_timestamp()"
         " WHERE machine_states.instant <= excluded.instant",
         (
             [one.machine_key for one in ordered],
@@ -242,6 +245,7 @@ def write_states(on: Connection, states: Sequence[State]) -> None:
             [one.score for one in ordered],
             [one.model_version for one in ordered],
             [_json(one.quality) for one in ordered],
+            [None if one.failure is None else _json(one.failure) for one in ordered],
         ),
     )
 

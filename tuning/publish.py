@@ -63,6 +63,7 @@ def store(  # noqa: PLR0913 - keyword-only
     run_id: str,
     sweep: str,
     actor: str,
+    cause: str = "",
 ) -> list[int]:
     """Store version, events and decision in the caller's transaction; return the champions' line.
 
@@ -83,7 +84,8 @@ def store(  # noqa: PLR0913 - keyword-only
             **{key: about[key] for key in _ABOUT},
         },
     )
-    models.add_version(on, model, actor=actor, reason=f"the best of sweep {sweep}")
+    why = f"the best of sweep {sweep}" + (f"; {cause}" if cause else "")
+    models.add_version(on, model, actor=actor, reason=why)
     settle = models.promote if decision.promote else models.refuse
     settle(on, name, version, actor=actor, reason=decision.reason)
     return models.champion_line(on, name)

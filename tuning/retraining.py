@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tuning.causes import Cause, Diagnosis
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingPolicy:
@@ -13,6 +15,9 @@ class RetrainingPolicy:
         daily_budget: Attempts in 24 hours, whatever the cause.
         drift_limit: Population stability index above which the champion's data is outdated; 0
             switches this cause off.
+        min_feedback: Labels that people gave since the last training and that ask for another; 0
+            switches this cause off.
+        patience: While a machine wears, the schedule waits for so many intervals.
         min_fresh_share: New readings since the last training, as a share of those it learnt from;
             less is not worth a sweep.
     """
@@ -21,6 +26,8 @@ class RetrainingPolicy:
     cooldown_s: float = 900.0
     daily_budget: int = 48
     drift_limit: float = 1.0
+    min_feedback: int = 3
+    patience: float = 3.0
     min_fresh_share: float = 0.2
 
 
@@ -37,6 +44,8 @@ class TrainingState:
         since_attempt_s: Seconds since the last sweep ended, however; None if there was none.
         attempts_today: Sweeps begun in the last 24 hours.
         drift: Population stability index of the newest readings; None if unknown.
+        diagnosis: Why the newest readings differ from training; None if unknown.
+        feedback: Labels that people gave since the last training.
         running: A sweep of this class is under way.
     """
 
@@ -48,6 +57,8 @@ class TrainingState:
     since_attempt_s: float | None = None
     attempts_today: int = 0
     drift: float | None = None
+    diagnosis: Diagnosis | None = None
+    feedback: int = 0
     running: bool = False
 
 
@@ -94,10 +105,30 @@ def _hindrance(state: TrainingState, policy: RetrainingPolicy) -> str:
 def _cause(state: TrainingState, policy: RetrainingPolicy) -> str:
     if not state.has_champion:
         return f"there is no champion yet and {state.readings} readings are enough for one"
-    if policy.drift_limit > 0 and state.drift is not None and state.drift > policy.drift_limit:
-        return f"drift is {state.drift:.2f}, above {policy.drift_limit:.2f}"
+    if cause := _moved(state, policy):
+        return cause
+    if 0 < policy.min_feedback <= state.feedback:
+        return f"people gave {state.feedback} labels since the last training"
     age = state.since_attempt_s if state.since_training_s is None else state.since_training_s
-    if policy.interval_s > 0 and (age is None or age >= policy.interval_s):
+    worn = state.diagnosis is not None and state.diagnosis.cause is Cause.WEAR
+    # A model that learns now takes what is wearing for health; for ever it cannot wait either.
+    interval_s = policy.interval_s * (policy.patience if worn else 1)
+    if policy.interval_s > 0 and (age is None or age >= interval_s):
         shown = "an unknown time" if age is None else f"{age:.0f} s"
         return f"the last training is {shown} old; every {policy.interval_s:.0f} s is asked for"
+    return ""
+
+
+def _moved(state: TrainingState, policy: RetrainingPolicy) -> str:
+    """Return what in the readings asks for a training; a machine's own fault does not."""
+    if policy.drift_limit <= 0:
+        return ""
+    told = state.diagnosis
+    if told is not None and told.cause in {Cause.SENSOR_FAULT, Cause.WEAR}:
+        return ""
+    index = "" if state.drift is None else f"drift is {state.drift:.2f}"
+    if told is not None and told.cause in {Cause.REGIME_CHANGE, Cause.DRIFT}:
+        return f"{told.cause}: {told.reason}" + (f" ({index})" if index else "")
+    if state.drift is not None and state.drift > policy.drift_limit:
+        return f"{index}, above {policy.drift_limit:.2f}"
     return ""

@@ -7,13 +7,14 @@
 5. Fit the best to all of the history, under the version that the registry gives.
 6. One transaction: package, that it was trained, that it was promoted or refused, and why.
 7. MLflow's aliases follow, with figures, pictures and the model's card.
+8. Risk of failure is learnt from the labels and all that is stored.
 """
 
 import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.errors import BadInputError, PlatformError
@@ -23,7 +24,7 @@ from storage import models, sweeps
 from storage.connect import session
 from storage.settings import StorageSettings
 from tuning import challenger as challengers
-from tuning import data
+from tuning import data, risk
 from tuning.challenger import Challenger
 from tuning.data import Dataset, Selection
 from tuning.objective import TrialRecord
@@ -87,6 +88,7 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
     *,
     say: Say | None = None,
     actor: str = "sweep",
+    cause: str = "",
     metrics: Metrics | None = None,
     sweep: str | None = None,
 ) -> SweepOutcome:
@@ -98,6 +100,7 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
         machine_class: Its name; may be left out while there is only one with machines.
         say: Told a line per step and trial.
         actor: In whose name a model is promoted.
+        cause: Why it is trained; kept in the history of models.
         metrics: Told of trials and duration.
         sweep: Id of one that was asked for; a new one by default.
 
@@ -122,8 +125,10 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
                 sweep,
                 say=say or _log.info,
                 actor=actor,
+                cause=cause,
                 metrics=metrics or NoMetrics(),
             ).perform()
+            outcome = _with_risk(storage, settings, outcome, say or _log.info)
         except BaseException as error:
             why = str(error) if isinstance(error, PlatformError) else repr(error)
             with session(storage) as on:
@@ -131,6 +136,20 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
             raise
         with session(storage) as on:
             sweeps.end(on, sweep, "succeeded", outcome=outcome.sentence(), version=outcome.version)
+    return outcome
+
+
+def _with_risk(
+    storage: StorageSettings, settings: TuningSettings, outcome: SweepOutcome, say: Say
+) -> SweepOutcome:
+    """Learn risk after a sweep; what hinders it costs nothing of the sweep and is told."""
+    try:
+        say(risk.train(storage, outcome.machine_class, seed=settings.seed).sentence())
+    except BadInputError as error:
+        say(f"risk is not learnt: {error}")
+    except PlatformError as error:
+        trouble = f"{outcome.trouble} Risk is not learnt: {error}".strip()
+        return replace(outcome, trouble=trouble)
     return outcome
 
 
@@ -174,10 +193,12 @@ class _Sweep:
         *,
         say: Say,
         actor: str,
+        cause: str,
         metrics: Metrics,
     ) -> None:
         self._storage, self._settings, self._name, self._sweep = storage, settings, name, sweep
         self._say, self._actor, self._metrics = say, actor, metrics
+        self._cause = cause
         self._began, self._ended = time.monotonic(), 0
 
     def perform(self) -> SweepOutcome:
@@ -260,6 +281,7 @@ class _Sweep:
                 run_id=log.parent or "",
                 sweep=self._sweep,
                 actor=self._actor,
+                cause=self._cause,
             )
         if tracking is not None and not trouble:
             trouble = publish.describe(

@@ -33,6 +33,10 @@ class _NoPast:
             values=np.empty((0, model.SENSORS)),
         )
 
+    def steps(self, machine: str, before_us: int, step_us: int) -> tuple[History, History]:
+        """Return nothing: the class has no risk model."""
+        raise AssertionError((machine, before_us, step_us))
+
 
 def _batches() -> list[ReadingBatch]:
     each = _BATCH_ROWS // _MACHINES

@@ -12,34 +12,44 @@ _TINY = 1e-6
 """Keeps the logarithm of a departure of exactly zero finite."""
 
 
-def life_features(values: Matrix, centre: Matrix, scale: Matrix) -> Matrix:
+def life_features(
+    values: Matrix, centre: Matrix, scale: Matrix, *, look_back: int | None = None
+) -> Matrix:
     """Return causal features of one life; row t uses rows 0..t only.
 
     Per sensor: bias-corrected EWMAs of the standardised departure at four memories, and two
     differences between short and long memory (the trend). Per row: the logarithm of the root mean
-    square departure at each memory (wear grows by factors), age and its logarithm.
+    square departure at each memory (wear grows by factors), and, where whole lives are known, age
+    and its logarithm.
 
     Args:
         values: Shape (steps, sensors), steps >= 1; NaN is missing and reads as the last value.
         centre: Shape (sensors,), mean of a young machine.
         scale: Shape (sensors,), its standard deviation, > 0.
+        look_back: Row t uses no more than so many rows, so that a machine whose beginning nobody
+            saw is told like any other; its age is unknown then, and left out.
 
     Returns:
-        Shape (steps, 6 * sensors + 6).
+        Shape (steps, 6 * sensors + 6), or two columns less with `look_back`.
     """
     departure = (_filled(values, centre) - centre) / scale
-    smooth = [_ewma(departure, weight) for weight in _SMOOTHING]
+    smooth = [_ewma(departure, weight, look_back) for weight in _SMOOTHING]
     size = [np.log(np.sqrt((one**2).mean(1, keepdims=True)) + _TINY) for one in smooth]
-    age = np.arange(1.0, len(values) + 1)[:, None]
     trend = [smooth[0] - smooth[2], smooth[1] - smooth[3]]
+    if look_back is not None:
+        return np.hstack([*smooth, *trend, *size])
+    age = np.arange(1.0, len(values) + 1)[:, None]
     return np.hstack([*smooth, *trend, *size, np.log(age), age / 100])
 
 
-def _ewma(values: Matrix, weight: float) -> Matrix:
+def _ewma(values: Matrix, weight: float, look_back: int | None) -> Matrix:
     # Divided by the weights given so far, so that the first steps are means and not shrunk to 0.
-    given = 1 - (1 - weight) ** np.arange(1, len(values) + 1)
+    steps = np.arange(1, len(values) + 1)
     smoothed: Matrix = lfilter([weight], [1, weight - 1], values, axis=0)
-    return smoothed / given[:, None]
+    if look_back is not None and len(values) > look_back:
+        smoothed[look_back:] -= (1 - weight) ** look_back * smoothed[:-look_back].copy()
+        steps = np.minimum(steps, look_back)
+    return smoothed / (1 - (1 - weight) ** steps)[:, None]
 
 
 def _filled(values: Matrix, start: Matrix) -> Matrix:

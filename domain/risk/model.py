@@ -1,11 +1,11 @@
 """P(failure within a horizon) and remaining life, with intervals, from lives that ended or did not.
 
-The probability is a logistic regression on `life_features`; its interval is the delete-a-group
-jackknife over lives (Efron & Tibshirani 1993, ch. 11) on the log-odds. Remaining life, capped
-because a young machine does not show how long it has, is a ridge regression on a hinge basis of the
-same features; its interval is split-conformal (Lei et al. 2018) with residuals of lives that were
-held out, taken where the prediction is similar. A life that has not ended yet (censored) teaches
-only what is known: that it did not fail within the horizon while it was watched that long.
+The probability is a logistic regression on `life_features`, its log-odds brought to scale by those
+of held-out lives (Platt 1999); its interval is the delete-a-group jackknife over lives (Efron &
+Tibshirani 1993, ch. 11) on the log-odds. Remaining life, capped because a young machine does not
+show how long it has, is a ridge regression on a hinge basis of the same features; its interval is
+split-conformal (Lei et al. 2018) with residuals of lives that were held out, taken where the
+prediction is similar. What lives that have not ended teach is in `domain.risk.lives`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from domain.readings import Matrix
 from domain.risk.features import life_features
+from domain.risk.lives import Life, Rows, folds_of
 
 _FOLDS = 5
+LEAST_LIVES = 2 * _FOLDS
+LEAST_FAILURES = _FOLDS
+"""Fewer cannot be held out in turns."""
+
 _BANDS = 10
 """Bands of predicted remaining life, each with its own conformal residuals."""
 _COVERAGE = 0.9
@@ -30,19 +35,6 @@ _YOUNG = 50
 """Steps at the beginning of a life that count as healthy."""
 
 type Arrays = dict[str, npt.NDArray[np.float64]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Life:
-    """One machine from its first step to its failure, or to where it was last seen.
-
-    Attributes:
-        values: Shape (steps, sensors), one row per step of its life, NaN where missing.
-        failed: Whether the last row is its failure; otherwise the life is censored there.
-    """
-
-    values: Matrix
-    failed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,15 +65,25 @@ class RiskModel:
     Attributes:
         horizon: Steps of the probability.
         cap: Largest remaining life it tells apart, in steps.
+        look_back: Steps it looks back on; None where it knows whole lives.
         arrays: Coefficients and quantiles by name.
     """
 
     horizon: int
     cap: int
+    look_back: int | None = None
     arrays: Mapping[str, Matrix]
 
     @classmethod
-    def fit(cls, lives: Sequence[Life], *, horizon: int, cap: int, seed: int) -> Self:
+    def fit(
+        cls,
+        lives: Sequence[Life],
+        *,
+        horizon: int,
+        cap: int,
+        seed: int,
+        look_back: int | None = None,
+    ) -> Self:
         """Learn from past lives.
 
         Args:
@@ -89,30 +91,39 @@ class RiskModel:
             horizon: Steps within which a failure is to be foretold; > 0.
             cap: Remaining life beyond which machines look alike; > horizon.
             seed: Decides which lives are held out together.
+            look_back: Steps that the forecast may look back on; None for whole lives.
 
         Raises:
             ValueError: There are too few lives to learn from and to check on.
         """
         failed = sum(life.failed for life in lives)
-        if len(lives) < 2 * _FOLDS or failed < _FOLDS:
+        if len(lives) < LEAST_LIVES or failed < LEAST_FAILURES:
             raise ValueError(
-                f"risk needs at least {2 * _FOLDS} lives, {_FOLDS} of them failed; got "
+                f"risk needs at least {LEAST_LIVES} lives, {LEAST_FAILURES} of them failed; got "
                 f"{len(lives)} and {failed}"
             )
         young = np.vstack([life.values[:_YOUNG] for life in lives])
         centre, scale = np.nanmean(young, axis=0), np.nanstd(young, axis=0)
         arrays: Arrays = {"centre": centre, "scale": np.where(scale > 0, scale, 1.0)}
-        rows = _Rows.of(lives, arrays, horizon, cap)
+        rows = Rows.of(
+            lives,
+            centre=arrays["centre"],
+            scale=arrays["scale"],
+            horizon=horizon,
+            cap=cap,
+            look_back=look_back,
+        )
         arrays |= _basis(rows.features)
-        group = np.random.default_rng(seed).permutation(len(lives)) % _FOLDS
-        held = [rows.take(np.isin(rows.life, np.flatnonzero(group == k))) for k in range(_FOLDS)]
-        taught = [rows.take(np.isin(rows.life, np.flatnonzero(group != k))) for k in range(_FOLDS)]
+        group = folds_of(lives, _FOLDS, seed)
+        held = [rows.take(group[rows.life] == k) for k in range(_FOLDS)]
+        taught = [rows.take(group[rows.life] != k) for k in range(_FOLDS)]
         arrays["odds"] = _odds(rows, arrays)
         arrays["odds_folds"] = np.vstack([_odds(part, arrays) for part in taught])
+        arrays["calibration"] = _calibration(held, arrays)
         arrays["span"] = _span(rows, arrays)
         spans = [_span(part, arrays) for part in taught]
         arrays |= _conformal(held, spans, arrays, cap)
-        return cls(horizon=horizon, cap=cap, arrays=arrays)
+        return cls(horizon=horizon, cap=cap, look_back=look_back, arrays=arrays)
 
     def forecast(self, values: Matrix) -> Forecast:
         """Return what each step of a life so far promised, from that step and earlier ones only.
@@ -121,10 +132,13 @@ class RiskModel:
             values: Shape (steps, sensors).
         """
         arrays = self.arrays
-        features = life_features(values, arrays["centre"], arrays["scale"])
+        features = life_features(
+            values, arrays["centre"], arrays["scale"], look_back=self.look_back
+        )
         level = _linear(features, arrays)
-        odds = level @ arrays["odds"]
-        folds = level @ arrays["odds_folds"].T
+        shift, slope = arrays["calibration"]
+        odds = shift + slope * (level @ arrays["odds"])
+        folds = slope * (level @ arrays["odds_folds"].T)
         spread = np.sqrt((_FOLDS - 1) * ((folds - folds.mean(1, keepdims=True)) ** 2).mean(1))
         remaining = np.clip(_hinges(features, arrays) @ arrays["span"], 0, self.cap)
         band = np.searchsorted(arrays["edges"], remaining, side="right")
@@ -135,43 +149,6 @@ class RiskModel:
             remaining=remaining,
             remaining_low=np.clip(remaining + arrays["low"][band], 0, self.cap),
             remaining_high=np.clip(remaining + arrays["high"][band], 0, self.cap),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Rows:
-    """All steps of all lives with what is known of their end; NaN where it is not known."""
-
-    features: Matrix
-    soon: Matrix
-    remaining: Matrix
-    life: npt.NDArray[np.intp]
-
-    @classmethod
-    def of(cls, lives: Sequence[Life], arrays: Arrays, horizon: int, cap: int) -> Self:
-        left = [np.arange(len(life.values) - 1.0, -1, -1) for life in lives]
-        soon = [
-            np.where(life.failed | (steps > horizon), steps <= horizon, np.nan)
-            for life, steps in zip(lives, left, strict=True)
-        ]
-        remaining = [
-            np.where(life.failed | (steps >= cap), np.minimum(steps, cap), np.nan)
-            for life, steps in zip(lives, left, strict=True)
-        ]
-        features = [life_features(one.values, arrays["centre"], arrays["scale"]) for one in lives]
-        return cls(
-            features=np.vstack(features),
-            soon=np.concatenate(soon),
-            remaining=np.concatenate(remaining),
-            life=np.repeat(np.arange(len(lives)), [len(steps) for steps in left]),
-        )
-
-    def take(self, rows: npt.NDArray[np.bool_]) -> "_Rows":
-        return _Rows(
-            features=self.features[rows],
-            soon=self.soon[rows],
-            remaining=self.remaining[rows],
-            life=self.life[rows],
         )
 
 
@@ -197,21 +174,45 @@ def _hinges(features: Matrix, arrays: Mapping[str, Matrix]) -> Matrix:
     return np.hstack([level, *bends])
 
 
-def _odds(rows: _Rows, arrays: Arrays) -> Matrix:
+def _odds(rows: Rows, arrays: Arrays) -> Matrix:
     known = np.isfinite(rows.soon)
+    soon = rows.soon[known] > 0
+    if soon.all() or not soon.any():
+        raise ValueError("with one fifth of the machines held out, only one outcome is known")
     design = _linear(rows.features[known], arrays)[:, 1:]
-    fitted = LogisticRegression(C=0.1, max_iter=3000).fit(design, rows.soon[known] > 0)
+    fitted = LogisticRegression(C=0.1, max_iter=3000).fit(
+        design, soon, sample_weight=rows.weight[known]
+    )
     return np.concatenate([fitted.intercept_, fitted.coef_[0]])
 
 
-def _span(rows: _Rows, arrays: Arrays) -> Matrix:
+def _calibration(held: Sequence[Rows], arrays: Arrays) -> Matrix:
+    """Return shift and slope that bring log-odds to what happened to lives that were held out."""
+    told, soon, weight = [], [], []
+    for rows, odds in zip(held, arrays["odds_folds"], strict=True):
+        known = np.isfinite(rows.soon)
+        told.append(_linear(rows.features[known], arrays) @ odds)
+        soon.append(rows.soon[known] > 0)
+        weight.append(rows.weight[known])
+    fitted = LogisticRegression(C=1e6).fit(
+        np.concatenate(told)[:, None], np.concatenate(soon), sample_weight=np.concatenate(weight)
+    )
+    slope = float(fitted.coef_[0, 0])
+    if slope > 0:
+        return np.array([float(fitted.intercept_[0]), slope])
+    # What is known foretells nothing: the share of steps before a failure is all that can be told.
+    share = float(np.average(np.concatenate(soon), weights=np.concatenate(weight)))
+    return np.array([np.log(share / (1 - share)), 0.0])
+
+
+def _span(rows: Rows, arrays: Arrays) -> Matrix:
     known = np.isfinite(rows.remaining)
     design = _hinges(rows.features[known], arrays)[:, 1:]
     fitted = Ridge(30.0).fit(design, rows.remaining[known])
     return np.concatenate([[fitted.intercept_], fitted.coef_])
 
 
-def _conformal(held: list[_Rows], spans: list[Matrix], arrays: Arrays, cap: int) -> Arrays:
+def _conformal(held: list[Rows], spans: list[Matrix], arrays: Arrays, cap: int) -> Arrays:
     told, error = [], []
     for rows, span in zip(held, spans, strict=True):
         known = np.isfinite(rows.remaining)

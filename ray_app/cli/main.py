@@ -20,6 +20,7 @@ from ray_app.cli import (
     incident,
     ingest,
     key,
+    label,
     maintenance,
     model,
     platform,
@@ -48,6 +49,7 @@ ingest.mount(app)
 score.mount(app)
 scorecard.mount(app)
 backtest.mount(app)
+label.mount(app)
 app.add_typer(sweep.app, name="sweep")
 app.add_typer(model.app, name="model")
 app.add_typer(quarantine.app, name="quarantine")

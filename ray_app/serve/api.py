@@ -14,6 +14,7 @@ from ray_app.serve.asgi import App, Receive, Scope, Send, send_problem
 from ray_app.serve.care import care_routes
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard
+from ray_app.serve.labels import label_routes
 from ray_app.serve.models import model_routes
 from ray_app.serve.params import HOLDER
 from ray_app.serve.problems import (
@@ -44,6 +45,7 @@ def build(context: ServeContext) -> App:
         sweep_routes(context.pool),
         quarantine_routes(context.pool),
         care_routes(context.pool),
+        label_routes(context.pool),
     ):
         app.include_router(router, prefix="/v1", responses=openapi.PROBLEMS)
     _describe(app)

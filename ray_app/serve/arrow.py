@@ -61,7 +61,13 @@ def predicted(scorer: Scorer, body: bytes) -> Predictions:
     """
     return Predictions(
         results=[
-            predict(one.champion, one.given, context=one.context, own=one.own)
+            predict(
+                one.champion,
+                one.given,
+                context=one.context,
+                own=one.own,
+                failure=scorer.failure(one.champion, one.given),
+            )
             for one in _windows(scorer, read(body))
         ]
     )

@@ -73,10 +73,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
     made["security"] = [{}, {"key": []}]
     _link(made["paths"])
     for path, item in made["paths"].items():
-        for method in ("post", "delete"):
-            if method in item and not path.endswith(_READING_POSTS):
-                item[method]["security"] = [{"key": []}]
-                item[method]["responses"] |= _WRITE_PROBLEMS
+        if path.endswith(_READING_POSTS):
+            continue
+        for method in item.keys() & {"post", "put", "delete"}:
+            item[method]["security"] = [{"key": []}]
+            item[method]["responses"] |= _WRITE_PROBLEMS
     return made
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from domain.risk.outlook import Failure
 from storage.verdicts import Contribution
 
 MOST = 1e150
@@ -46,18 +47,6 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     values: dict[str, Value | None] | None = None
     context: Literal["stored", "none"] = "stored"
     requests: list["PredictRequest"] | None = None
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Risk of failure; unknown where nothing is known, never a guess.
-
-    Attributes:
-        status: `unknown` as long as no failure model is trained.
-        reason: Why.
-    """
-
-    status: Literal["unknown"] = "unknown"
-    reason: str = "no failure history has been learnt for this machine class yet"
 
 
 class ModelUsed(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,9 @@ from typing import Protocol
 from domain.care import is_cold
 from domain.errors import NotFoundError, PlatformError
 from domain.readings import History
+from domain.risk.outlook import Failure
 from ray_app.champions import Champion, Champions, await_refresh
+from ray_app.risk_watch import PastSteps, book_of
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest
 from ray_app.serve.verdict import Own, predict, widened
@@ -14,7 +16,7 @@ INLINE_ROWS = 256
 """A request of no more rows is scored at once; a larger one would keep others waiting."""
 
 
-class Past(Protocol):
+class Past(PastSteps, Protocol):
     """Where stored readings come from."""
 
     def before(self, machine: str, instant_us: int, rows: int) -> History:
@@ -66,11 +68,40 @@ class Scorer:
             champion = self.champion_of(window.machine_id)
         if window.machine_id is not None and not window.readings:
             newest, past = self.newest(champion, window.machine_id)
-            return predict(champion, newest, context=past, own=self.own(champion, newest))
+            own, failure = self.own(champion, newest), self.failure(champion, newest)
+            return predict(champion, newest, context=past, own=own, failure=failure)
         instants, values = windows.columns(window, champion.pipeline.machine_class)
         given = History(machine=window.machine_id or "", instants_us=instants, values=values)
         context, note = self.past(champion, given) if window.use_stored else (None, "")
-        return predict(champion, given, context=context, own=self.own(champion, given, note))
+        return predict(
+            champion,
+            given,
+            context=context,
+            own=self.own(champion, given, note),
+            failure=self.failure(champion, given, use_stored=window.use_stored),
+        )
+
+    def failure(
+        self, champion: Champion, given: History, *, use_stored: bool = True
+    ) -> Failure | None:
+        """Return the risk from the machine's stored steps and those of the window.
+
+        Args:
+            champion: What scores it.
+            given: The window.
+            use_stored: Whether what was stored before it counts.
+        """
+        risk = champion.risk
+        if risk is None:
+            return None
+        machine = given.machine if use_stored else ""
+        try:
+            book = book_of(self._stored, machine, risk, int(given.instants_us[0]))
+        except PlatformError as error:
+            reason = f"the machine's stored readings could not be read: {error}"
+            return Failure(reason=reason, risk_version=risk.version)
+        book.see(given.instants_us, given.values)
+        return risk.outlook(book.begins_us, book.values)
 
     def own(self, champion: Champion, given: History, note: str = "") -> Own:
         """Return what is a machine's own beside the readings it was asked about.

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from domain.care import NO_CARE, Care, adjusted, notes
 from domain.pipeline import Pipeline, Scores
 from domain.readings import History, Instants, Matrix
+from domain.risk.outlook import Failure
 from domain.sensor_health import SensorFault
 from domain.wire import format_instant
 from ray_app.champions import Champion
 from ray_app.serve.schema import (
     DataQuality,
-    Failure,
     ModelUsed,
     Prediction,
     SensorFaultSeen,
@@ -50,7 +50,12 @@ NOTHING_OWN = Own()
 
 
 def predict(
-    champion: Champion, window: History, *, context: History | None = None, own: Own = NOTHING_OWN
+    champion: Champion,
+    window: History,
+    *,
+    context: History | None = None,
+    own: Own = NOTHING_OWN,
+    failure: Failure | None = None,
 ) -> Prediction:
     """Score one window.
 
@@ -60,6 +65,7 @@ def predict(
             without a name is not registered and starts from the class's own level.
         context: Stored readings of the machine before the window, put in front of it.
         own: What is the machine's own.
+        failure: Risk of failure; None while the class has no risk model.
     """
     instants, values = _joined(window, context)
     before, pipeline = len(instants) - len(window), champion.pipeline
@@ -74,7 +80,7 @@ def predict(
         threshold=THRESHOLD,
         is_anomaly=last > THRESHOLD,
         contributions=list(contributions(pipeline, scores, -1, values[-1])),
-        failure=Failure(),
+        failure=failure or Failure(),
         model=ModelUsed(name=champion.machine_class, version=champion.version),
         data_quality=_quality(pipeline, scores, values, before, (own.note, *own_notes)),
         scores=scores.score[before:].tolist(),

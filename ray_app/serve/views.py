@@ -7,6 +7,7 @@ from typing import Any
 
 from domain.conditions import Condition
 from domain.health import Evidence, Health, health_of
+from domain.risk.outlook import Failure
 from storage.fleet import MachineRow, ModelRow, SweepRow
 from storage.incidents import AnomalyRow, IncidentRow
 
@@ -58,6 +59,7 @@ class MachineView:
     incidents: list[LiveIncident]
     conditions: list[SensorCondition]
     data_quality: dict[str, Any]
+    failure: Failure
     registered_at: datetime
 
 
@@ -138,6 +140,7 @@ def machine_view(row: MachineRow) -> MachineView:
         incidents=live,
         conditions=conditions,
         data_quality=row.quality,
+        failure=row.failure or Failure(),
         registered_at=row.registered_at,
     )
 

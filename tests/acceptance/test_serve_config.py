@@ -25,11 +25,15 @@ from domain.machines import MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
+from domain.wire import format_instant
 from ray_app import cluster, front, serving
+from ray_app.cli.main import run
 from ray_app.embedded.postgres import Server
 from storage import api_keys, copy_format, models, partitions, roster_store, verdicts
 from storage.connect import rows, session
+from storage.history import read_history
 from storage.settings import StorageSettings
+from tests import risk_support
 from tests.serve_support import schemathesis
 
 SENSORS = ("vibration", "current", "flow", "temperature")
@@ -466,3 +470,60 @@ def test_schemathesis_finds_nothing_behind_the_real_front(
 def _picture(folder: Path, name: str) -> str:
     """Return where a picture goes: kept when MILLWRIGHT_PICTURES names a folder."""
     return str(Path(os.environ.get("MILLWRIGHT_PICTURES", str(folder))) / f"{name}.png")
+
+
+def test_failures_that_an_operator_reports_become_a_risk(
+    site: str, database: StorageSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A simulated fleet wears and fails; its labels come over HTTP, its risk goes back that way."""
+    labels = risk_support.simulated(database)
+    with session(database) as on:
+        key = api_keys.create(on, "plant", "operator")
+    for one in labels:
+        body = {
+            "machine_id": one.machine,
+            "kind": one.kind,
+            "onset": format_instant(one.onset_us),
+            "failed": format_instant(one.failed_us or 0),
+            "ended": format_instant(one.end_us or 0),
+        }
+        keyed = {"authorization": f"Bearer {key}", "idempotency-key": f"label {one.machine}"}
+        for _ in range(2):
+            made = httpx.post(f"{site}/api/v1/labels", json=body, headers=keyed)
+            assert made.status_code == 201, made.text
+    found = httpx.get(f"{site}/api/v1/labels", params={"machine_id": labels[0].machine}).json()
+    assert len(found["items"]) == 1
+    capsys.readouterr()
+    assert run(["risk", "train", "fan", "--json"]) == 0
+    learnt = json.loads(capsys.readouterr().out)
+    assert (learnt["failures"], learnt["horizons"]) == (len(labels), ["1 h"])
+    assert run(["modes", "fan", "--json"]) == 0
+    modes = {one["name"] for one in json.loads(capsys.readouterr().out)}
+    assert modes <= {one.kind for one in labels}
+    assert modes
+
+    def told(at_us: int) -> Any:
+        with session(database) as on:
+            before = read_history(on, [labels[0].machine], 0, at_us, last=10)[0]
+            names = roster_store.load(on).classes["fan"].sensor_names
+        readings = [
+            {
+                "timestamp": format_instant(int(instant)),
+                "values": {k: v for k, v in zip(names, row, strict=True) if v == v},  # noqa: PLR0124 - not NaN
+            }
+            for instant, row in zip(before.instants_us, before.values.tolist(), strict=True)
+        ]
+        body = {"machine_id": labels[0].machine, "readings": readings}
+        answer = httpx.post(f"{site}/api/v1/predict", json=body, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["failure"]
+
+    deadline = monotonic() + 60
+    while told(labels[0].onset_us)["status"] != "known":
+        assert monotonic() < deadline
+        threading.Event().wait(0.2)
+    well, ill = told(labels[0].onset_us), told(labels[0].failed_us or 0)
+    assert ill["horizons"][0]["p"] > 0.5 > well["horizons"][0]["p"]
+    assert ill["horizons"][1]["kind"] == "unknown"
+    assert ill["remaining"]["seconds"] < well["remaining"]["seconds"]
+    assert httpx.get(f"{site}/api/v1/failure-modes").json()["items"]

@@ -58,6 +58,10 @@ class _Alone:
         nothing = np.empty(0, dtype=np.int64)
         return History(machine=machine, instants_us=nothing, values=np.empty((0, len(SENSORS))))
 
+    def steps(self, machine: str, before_us: int, step_us: int) -> tuple[History, History]:
+        """Nobody asks: there is no risk model."""
+        raise AssertionError((machine, before_us, step_us))
+
     def first_us(self, machine: str) -> int | None:
         """Ask Postgres."""
         return self._served.registry.first_us(machine)

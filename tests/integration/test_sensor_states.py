@@ -100,6 +100,10 @@ class _NoPast:
         """Return no readings."""
         raise AssertionError((machine, instant_us, rows))
 
+    def steps(self, machine: str, before_us: int, step_us: int) -> tuple[History, History]:
+        """Return nothing: the class has no risk model."""
+        raise AssertionError((machine, before_us, step_us))
+
 
 def test_while_kafka_is_away_nobody_is_called_silent(
     database: StorageSettings, machine: int

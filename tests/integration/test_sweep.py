@@ -312,7 +312,8 @@ def test_the_retrainer_trains_what_is_due(database: StorageSettings) -> None:
     with session(database) as on:
         (trained, promoted) = reversed(models.history(on, "fan"))
     assert (trained.event, promoted.event) == ("trained", "promoted")
-    assert promoted.actor.startswith("retrainer (there is no champion yet")
+    assert {trained.actor, promoted.actor} == {"retrainer"}
+    assert "; there is no champion yet" in trained.reason
 
     store(database, rows=600, start_us=START_US + 600_000_000)
     retrainer = RetrainerActor(database, settings)

@@ -40,6 +40,14 @@ class Registry:
         """Return nobody."""
         return {}
 
+    def risks(self) -> Mapping[str, tuple[int, str]]:
+        """Return none."""
+        return {}
+
+    def risk_package(self, machine_class: str, version: int) -> bytes:
+        """Nobody asks: there is none."""
+        raise AssertionError((machine_class, version))
+
     def package(self, machine_class: str, version: int) -> bytes:
         """Return a version's package."""
         assert machine_class

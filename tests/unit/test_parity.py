@@ -47,6 +47,10 @@ class NoPast:
             machine=machine, instants_us=np.empty(0, dtype=np.int64), values=np.empty((0, 4))
         )
 
+    def steps(self, machine: str, before_us: int, step_us: int) -> tuple[History, History]:
+        """Nobody asks: there is no risk model."""
+        raise AssertionError((machine, before_us, step_us))
+
     def first_us(self, machine: str) -> None:
         """Return that there is none."""
         del machine

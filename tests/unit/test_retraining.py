@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tuning.causes import Cause, Diagnosis
 from tuning.retraining import RetrainingPolicy, TrainingState, is_due
 
 POLICY = RetrainingPolicy(
@@ -83,3 +84,41 @@ def test_switched_off_is_off() -> None:
 
     assert not verdict.due
     assert "switched off" in verdict.reason
+
+
+@pytest.mark.parametrize("cause", [Cause.REGIME_CHANGE, Cause.DRIFT])
+def test_what_moved_the_fleet_is_learnt_at_once(cause: Cause) -> None:
+    """Whatever the index says: the cause is told with what it shows in."""
+    young = replace(OLD, since_training_s=1000, since_attempt_s=1000)
+    told = Diagnosis(cause=cause, reason="flow moved")
+    verdict = is_due(replace(young, diagnosis=told), POLICY)
+
+    assert verdict.due
+    assert verdict.reason == f"{cause}: flow moved (drift is 0.30)"
+    assert not is_due(replace(young, diagnosis=told, since_attempt_s=100), POLICY).due
+    assert not is_due(replace(young, diagnosis=told, attempts_today=10), POLICY).due
+
+
+@pytest.mark.parametrize("cause", [Cause.SENSOR_FAULT, Cause.WEAR])
+def test_what_is_wrong_with_a_machine_is_never_learnt_as_drift(cause: Cause) -> None:
+    """However large the index is."""
+    young = replace(OLD, since_training_s=1000, since_attempt_s=1000, drift=9.0)
+
+    assert not is_due(replace(young, diagnosis=Diagnosis(cause=cause)), POLICY).due
+
+
+def test_wear_holds_the_schedule_for_a_while() -> None:
+    """A fault of a sensor does not: the pipeline leaves that sensor out."""
+    worn = replace(OLD, diagnosis=Diagnosis(cause=Cause.WEAR))
+
+    assert not is_due(worn, POLICY).due
+    assert is_due(replace(worn, since_training_s=3 * 3600), POLICY).due
+    assert is_due(replace(OLD, diagnosis=Diagnosis(cause=Cause.SENSOR_FAULT)), POLICY).due
+
+
+def test_people_are_heard() -> None:
+    """Labels of people ask for a training before its time."""
+    young = replace(OLD, since_training_s=1000, since_attempt_s=1000)
+
+    assert is_due(replace(young, feedback=3), POLICY).reason.startswith("people gave 3 labels")
+    assert not is_due(replace(young, feedback=2), POLICY).due
