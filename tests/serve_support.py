@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -193,7 +194,11 @@ def schemathesis(url: str, key: str, *options: str) -> None:
         *("--suppress-health-check", "all", "--request-timeout", "60", "--continue-on-failure"),
         *options,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=540, check=False)
+    # In a folder that goes: what it keeps of a run that failed would be asked first in the next.
+    with TemporaryDirectory(prefix="mw-asked-") as folder:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=540, check=False
+        )
     assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2000:]
 
 
