@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -153,7 +154,15 @@ def bearer(key: str, **more: str) -> dict[str, str]:
 @contextmanager
 def listening(site: App) -> Iterator[str]:
     """Serve on a free port of loopback in a thread; yield the URL."""
-    config = uvicorn.Config(site, port=0, lifespan="off", log_level="error", ws="none")
+    config = uvicorn.Config(
+        site,
+        port=0,
+        lifespan="off",
+        log_level="error",
+        ws="none",
+        # A client on a busy machine may pause between two requests of a connection.
+        timeout_keep_alive=120,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="site")
     thread.start()
@@ -182,10 +191,14 @@ def schemathesis(url: str, key: str, *options: str) -> None:
         *("run", f"{url}/api/v1/openapi.json", "--header", f"Authorization: Bearer {key}"),
         # A body of the right shape may still name a sensor that no machine has: that is 422.
         *("--exclude-checks", "positive_data_acceptance", "--no-color", "--warnings", "off"),
-        *("--suppress-health-check", "all", "--request-timeout", "30", "--continue-on-failure"),
+        *("--suppress-health-check", "all", "--request-timeout", "60", "--continue-on-failure"),
         *options,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=540, check=False)
+    # In a folder that goes: what it keeps of a run that failed would be asked first in the next.
+    with TemporaryDirectory(prefix="mw-asked-") as folder:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=540, check=False
+        )
     assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2000:]
 
 
