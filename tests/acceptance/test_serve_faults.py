@@ -193,20 +193,19 @@ def test_no_request_fails_while_the_controller_is_killed(site: Site) -> None:
     assert found["good"] > 100
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_after_a_kill_of_the_front_callers_are_answered_within_seconds(site: Site) -> None:
     """HAProxy is started again; whoever connects meanwhile is refused, not left waiting."""
-    for _ in range(3 if NIGHTLY else 1):
+    for _ in range(3):
         fronts = [one for one in psutil.Process().children(recursive=True) if _is_front(one)]
         assert fronts
         for victim in fronts:
             victim.kill()
         psutil.wait_procs(fronts, timeout=10)
-        # Beside a whole test run processes start several times as slowly.
-        within_s = 5 if NIGHTLY else 20
         took_s = await_true(lambda: _status(site) == 200, 60)
         _log.info("answered again %.1f s after HAProxy was killed", took_s)
-        assert took_s < within_s
+        assert took_s < 5
 
 
 def _is_front(process: psutil.Process) -> bool:
@@ -216,10 +215,11 @@ def _is_front(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_predict_answers_on_while_the_database_is_away(site: Site) -> None:
     """The champion is in memory; what needs no stored reading needs no database. Nor MLflow."""
-    away_s = 60 if NIGHTLY else 8
+    away_s = 60
     with load(site, away_s + 4, callers=8) as found:
         site.supervisor.stop("postgres")
         sleep(away_s)
