@@ -1,6 +1,7 @@
 """Labelled datasets as they are published: text in, runs out; nothing here opens a file."""
 
 import csv
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -26,6 +27,8 @@ _CMAPSS_COLUMNS: Final = 26
 _CMAPSS_FIRST_SENSOR: Final = 2
 """Unit and cycle come first; the settings move like sensors and are taken as such."""
 _LEAST_ROWS: Final = 60
+_ALIKE: Final = 0.8
+"""Likeness, 0 to 1, from which a column's name is a slip of the pen."""
 
 
 def guess_format(name: str, text: str) -> Format:
@@ -84,6 +87,7 @@ def read_run(name: str, text: str, kind: Format, windows: Sequence[tuple[str, st
         raise BadInputError("there is no time column", name, f"It has {', '.join(header)}")
     label, change = _named(header, LABEL_NAMES), _named(header, (CHANGE_NAME,))
     root = _named(header, (ROOT_NAME,))
+    _refuse_typos(name, header)
     sensors = [at for at in range(len(header)) if at not in {time, label, change, root}]
     if not sensors:
         raise BadInputError("there is no sensor column", name, f"It has {', '.join(header)}")
@@ -152,6 +156,21 @@ def _table(name: str, text: str) -> tuple[list[str], list[list[str]]]:
 def _named(header: Sequence[str], names: Sequence[str]) -> int | None:
     lower = [cell.strip().strip('"').lower() for cell in header]
     return next((lower.index(name) for name in names if name in lower), None)
+
+
+def _refuse_typos(name: str, header: Sequence[str]) -> None:
+    """Refuse a column that is nearly a label: as a sensor it would tell the answer.
+
+    Raises:
+        BadInputError: There is one.
+    """
+    labels = (*LABEL_NAMES, CHANGE_NAME)
+    for cell in header:
+        plain = cell.strip().strip('"').lower()
+        near = difflib.get_close_matches(plain, labels, n=1, cutoff=_ALIKE)
+        if near and plain not in labels:
+            what = f"column {cell!r} is nearly {near[0]!r}, and would be taken for a sensor"
+            raise BadInputError(what, name, f"Call it {near[0]}, or something else altogether")
 
 
 def _instants(name: str, cells: Sequence[str]) -> Instants:

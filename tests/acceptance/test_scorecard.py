@@ -76,3 +76,13 @@ def test_a_folder_without_a_dataset_is_refused_in_words(
     told = capsys.readouterr().err
     assert "no file is labelled" in told
     assert "--format" in told
+
+
+def test_the_exam_takes_no_data_of_yours(capsys: pytest.CaptureFixture[str]) -> None:
+    """It makes its own; and without it a path is needed."""
+    assert run(["scorecard", "mine.csv", "--exam"]) == 2
+    assert run(["scorecard"]) == 2
+
+    told = capsys.readouterr().err
+    assert "--exam makes its own data" in told
+    assert "no PATH was given" in told

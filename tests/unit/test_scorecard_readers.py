@@ -136,3 +136,18 @@ def test_windows_that_are_none_are_refused() -> None:
     """The file is named."""
     with pytest.raises(BadInputError, match=r"windows\.json"):
         read_windows("windows.json", "[1, 2]")
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"), [("anomally", "anomaly"), ("change_point", "changepoint")]
+)
+def test_a_label_with_a_slip_of_the_pen_is_no_sensor(slip: str, meant: str) -> None:
+    """Taken for a sensor it would tell the answer, and nothing would be scored."""
+    rows = [f"{second},{second % 7},0" for second in range(400)]
+    text = "\n".join([f"time,flow,{slip}", *rows])
+
+    with pytest.raises(BadInputError, match=f"'{slip}' is nearly '{meant}'"):
+        read_run("mine.csv", text, Format.CSV)
+
+    fine = read_run("mine.csv", text.replace(slip, "animation"), Format.CSV)
+    assert fine.sensors == ("flow", "animation")
