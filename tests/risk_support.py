@@ -1,6 +1,7 @@
 """A fleet that ran, failed and was repaired, stored for real with its labels."""
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -16,6 +17,7 @@ from storage.connect import session
 from storage.failures import Label
 from storage.readings import ReadingStore, StoreBatch
 from storage.settings import StorageSettings
+from tuning.drift import Reference
 
 SENSORS = ("vibration", "current", "flow", "temperature")
 PUMP = MachineClass(name="pump", sensors=tuple(Sensor(name=name) for name in SENSORS), period_s=20)
@@ -89,13 +91,16 @@ def champion(storage: StorageSettings, histories: list[History], kind: MachineCl
         for one in histories
     ]  # fmt: skip
     spec = PipelineSpec(detector="pca", window_s=200.0, regimes=1)
-    package = Pipeline.fit(spec, early, kind, seed=0).to_package()
+    fitted = Pipeline.fit(spec, early, kind, seed=0)
+    drift = Reference.of(np.concatenate([one.values for one in early])).to_json()
+    package = replace(fitted, about={**fitted.about, "drift": drift}).to_package()
     stored = models.StoredModel(
         machine_class=kind.name,
         version=1,
         run_id="",
         sha256=hashlib.sha256(package).hexdigest(),
         package=package,
+        params={"to_us": max(int(one.instants_us[-1]) for one in early)},
     )
     with session(storage) as on:
         models.add_version(on, stored, actor="test", reason="trained")

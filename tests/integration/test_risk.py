@@ -16,6 +16,7 @@ from observability.catalogue import NoMetrics
 from ray_app.champions import Champions
 from ray_app.judge import Judge
 from ray_app.registry import PostgresRegistry
+from ray_app.retrainer_actor import RetrainerActor
 from ray_app.serve.api import build
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard, Policy
@@ -30,6 +31,7 @@ from storage.settings import StorageSettings
 from tests import risk_support as support
 from tuning import data, risk
 from tuning.data import Selection
+from tuning.settings import TuningSettings
 
 
 class Site:
@@ -338,3 +340,18 @@ def test_the_answer_is_what_openapi_says(site: Site) -> None:
 
     jsonschema.Draft202012Validator(schema).validate(json.loads(json.dumps(told)))
     assert told["failure"]["risk_version"] == 1
+
+
+def test_the_retrainer_learns_risk_anew_when_labels_change(site: Site) -> None:
+    """Without a sweep, and not again while nothing changed."""
+    settings = TuningSettings(tracking_uri="http://127.0.0.1:9", cooldown_s=0.0, min_rows=10**9)
+    retrainer = RetrainerActor(site.settings, settings)
+    for _ in range(2):
+        retrainer.look()
+
+    assert "are needed" in retrainer.verdicts()["pump"].reason
+    with session(site.settings) as on:
+        (found,) = risk_models.current(on, "pump")
+        assert not risk.is_behind(on, "pump")
+    assert found.version == 1
+    assert found.facts["failures"] == len(support.MACHINES)
