@@ -18,8 +18,9 @@ from domain.errors import (
 from domain.mapping import Mapping
 from ingestion.batching import Batching, backoff_s
 from ingestion.feed import Feed
+from ingestion.foreign import find_foreign
 from ingestion.housekeeping import Housekeeping
-from ingestion.kafka import KafkaSource, ensure_topic, find_topic
+from ingestion.kafka import KafkaSource, ensure_topic
 from ingestion.settings import KafkaSettings
 from ingestion.stages import Stages
 from ingestion.writer import Observer, Totals, Writer
@@ -124,8 +125,7 @@ class Ingestion:
                 self._stop.wait(backoff_s(attempt))
 
     def _run_once(self) -> None:
-        # A foreign topic is its owner's to make.
-        topic = (ensure_topic if self._mapping is None else find_topic)(self._kafka)
+        topic = ensure_topic(self._kafka) if self._mapping is None else find_foreign(self._kafka)
         with ExitStack() as stack:
             lookup = contention.connect_impatient(self._storage, application=contention.INTAKE)
             stack.callback(lookup.close)

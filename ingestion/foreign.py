@@ -9,6 +9,7 @@ from domain.mapping import Gathered, Mapping, gather, translate
 from domain.wire import RawBatch
 from ingestion.kafka import find_topic, peek
 from ingestion.settings import KafkaSettings
+from storage.offsets import Topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,12 +35,22 @@ def settings_for(kafka: KafkaSettings, mapping: Mapping, topic: str | None) -> K
         NotFoundError: There is none of that name; a foreign topic is never created.
     """
     found = reading(kafka, mapping, topic)
+    find_foreign(found)
+    return found
+
+
+def find_foreign(kafka: KafkaSettings) -> Topic:
+    """Return a topic that is its owner's to make.
+
+    Raises:
+        NotFoundError: There is none of that name.
+        ServiceUnavailableError: Kafka is away.
+    """
     try:
-        find_topic(found)
+        return find_topic(kafka)
     except NotFoundError as error:
         hint = "A topic of yours is never created here: check its name"
-        raise NotFoundError("Kafka topic", found.topic, hint) from error
-    return found
+        raise NotFoundError("Kafka topic", kafka.topic, hint) from error
 
 
 def reading(kafka: KafkaSettings, mapping: Mapping, topic: str | None) -> KafkaSettings:

@@ -198,7 +198,7 @@ def _tuner(
     finalists = min(settings.finalists, settings.trials)
     parts = {
         "screen": dataset.newest(settings.screen_rows, machines=_SCREEN_MACHINES),
-        "confirm": dataset.newest(settings.confirm_rows),
+        "confirm": dataset.newest(settings.confirm_rows, machines=settings.confirm_machines),
     }
     trial = tune.with_parameters(Trial, parts=parts, seed=settings.seed)
     return tune.Tuner(

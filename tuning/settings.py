@@ -20,6 +20,8 @@ class TuningSettings:
         finalists: The best of them that are tried again on more.
         screen_rows: Readings of a first trial.
         confirm_rows: Readings of a finalist's trial.
+        confirm_machines: Most machines they are of; more would leave each less than its baseline
+            and warm-up take, and the judgement would fall on those.
         min_rows: Fewest readings worth a sweep.
         max_rows: Most readings the chosen configuration is fitted to.
         replays: Replays of challenger and champion at the gate, each with a seed of its own.
@@ -40,6 +42,7 @@ class TuningSettings:
     finalists: int = 3
     screen_rows: int = 8_000
     confirm_rows: int = 24_000
+    confirm_machines: int = 10
     min_rows: int = 600
     max_rows: int = 200_000
     replays: int = 3

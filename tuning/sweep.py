@@ -263,7 +263,8 @@ class _Sweep:
     def _judge(self, dataset: Dataset, trials: list[TrialRecord], log: RunLog) -> SweepOutcome:
         from tuning import publish
 
-        settings, fresh = self._settings, dataset.newest(self._settings.confirm_rows)
+        settings = self._settings
+        fresh = dataset.newest(settings.confirm_rows, machines=settings.confirm_machines)
         judging = {"seed": settings.seed, "replays": settings.replays}
         made = challengers.train(challengers.best(trials), dataset, fresh, **judging)
         with session(self._storage) as on:

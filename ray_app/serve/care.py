@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Request
@@ -12,7 +11,7 @@ from domain.webhooks import Format
 from ray_app.courier import send_now
 from ray_app.serve import pages
 from ray_app.serve.idempotency import Key, once_in
-from ray_app.serve.params import HOLDER, Cursor, Limit, Number, holder
+from ray_app.serve.params import HOLDER, Cursor, Limit, Moment, Number, holder
 from ray_app.serve.routes import utc
 from ray_app.serve.views import Page
 from storage import maintenance, shadow, webhooks
@@ -65,8 +64,8 @@ class MaintenanceAsked(BaseModel):
 
     machine_id: Name | None = None
     machine_class: Name | None = None
-    starts: datetime | None = None
-    ends: datetime | None = None
+    starts: Moment | None = None
+    ends: Moment | None = None
     note: str = Field("", max_length=4000)
 
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from domain.failure_modes import TypicalSensor
 from ray_app.serve import pages
 from ray_app.serve.idempotency import Key, once_in
-from ray_app.serve.params import HOLDER, Cursor, Limit, Number
+from ray_app.serve.params import HOLDER, Cursor, Limit, Number, ZonedMoment
 from ray_app.serve.views import Page
 from storage import failures, risk_models
 from storage.answers import Asked
@@ -37,9 +37,9 @@ class LabelFacts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Name = Field(description="Failure mode; `failure` where nobody knows which")
-    onset: AwareDatetime
-    failed: AwareDatetime | None = None
-    ended: AwareDatetime | None = None
+    onset: ZonedMoment
+    failed: ZonedMoment | None = None
+    ended: ZonedMoment | None = None
     severity: float = Field(1.0, gt=0, le=1000, allow_inf_nan=False)
     sensors: list[Name] = Field([], max_length=1000)
     note: str = Field("", max_length=4000, pattern=r"^[^\x00]*$")

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path, Query, Request
-from pydantic import BeforeValidator, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
 from domain.machines import NAME_PATTERN
 from ray_app.serve.problems import RefusedError
@@ -39,12 +39,13 @@ type ClassName = Annotated[str, Path(pattern=NAME, description="Name of a machin
 
 def _is_written(told: object) -> object:
     """Refuse numbers, which pydantic would take as seconds since 1970."""
-    if isinstance(told, str) and not _DATED.match(told):
+    if not isinstance(told, datetime) and not (isinstance(told, str) and _DATED.match(told)):
         raise ValueError("is no RFC 3339 time, such as 2026-01-31T12:00:00Z")
     return told
 
 
 type Moment = Annotated[datetime, BeforeValidator(_is_written)]
+type ZonedMoment = Annotated[AwareDatetime, BeforeValidator(_is_written)]
 type At = Annotated[
     Moment | None, Query(description="RFC 3339; UTC without a zone, now when left out")
 ]

@@ -487,7 +487,7 @@ def test_failures_that_an_operator_reports_become_a_risk(
             "failed": format_instant(one.failed_us or 0),
             "ended": format_instant(one.end_us or 0),
         }
-        keyed = {"authorization": f"Bearer {key}", "idempotency-key": f"label {one.machine}"}
+        keyed = {"authorization": f"Bearer {key}", "idempotency-key": f"label-{one.machine}"}
         for _ in range(2):
             made = httpx.post(f"{site}/api/v1/labels", json=body, headers=keyed)
             assert made.status_code == 201, made.text

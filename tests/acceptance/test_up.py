@@ -18,6 +18,8 @@ import psutil
 import pytest
 from confluent_kafka import Producer
 
+from ingestion.kafka import ensure_topic
+from ingestion.settings import KafkaSettings
 from ray_app.embedded.ports import free_port, reserve
 from tests import environments
 
@@ -118,7 +120,9 @@ from = "$.degrees"
 
 
 def _send_oven(kafka: str) -> None:
-    producer = Producer({"bootstrap.servers": kafka, "allow.auto.create.topics": True})
+    # Its owner makes the topic; the consumer has been waiting for it.
+    ensure_topic(KafkaSettings(bootstrap_servers=kafka, topic="plant.ovens"))
+    producer = Producer({"bootstrap.servers": kafka})
     instant = datetime.now(UTC).isoformat()
     producer.produce("plant.ovens", json.dumps({"oven": "oven-1", "at": instant, "degrees": 240}))
     assert producer.flush(30) == 0

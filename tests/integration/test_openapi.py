@@ -100,6 +100,9 @@ def test_every_described_operation_is_there_and_answers_as_described(
         "incident_id": "1",
         "message_id": "1",
         "sweep_id": "none",
+        "label_id": "1",
+        "webhook_id": "1",
+        "window_id": "1",
     }
     for path, item in description["paths"].items():
         real = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], path)
