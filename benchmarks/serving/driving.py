@@ -52,7 +52,10 @@ def turns(
 
 def ratio(ours: list[Figures], theirs: list[Figures], key: str = "per_s") -> float:
     """Return the median over rounds of ours to theirs."""
-    return statistics.median(a[key] / b[key] for a, b in zip(ours, theirs, strict=True))
+    found = [a[key] / b[key] for a, b in zip(ours, theirs, strict=True) if b[key]]
+    if not found:
+        raise ValueError("the rival answered in none of the rounds")
+    return statistics.median(found)
 
 
 def median(found: list[Figures], key: str) -> float:
