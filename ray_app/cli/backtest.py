@@ -7,25 +7,8 @@ import typer
 from ray_app.cli import context
 from ray_app.cli.data import END_US, instant_of
 from ray_app.cli.output import Json, json_line, line, progress, rows
+from ray_app.cli.scorecard import FIGURES
 
-_FIGURES: Final = (
-    "f1",
-    "far",
-    "mar",
-    "roc_auc",
-    "vus_pr",
-    "events",
-    "events_detected",
-    "median_delay_s",
-    "false_incidents_per_machine_day",
-    "nab_standard",
-    "hit_at_1",
-    "hit_at_3",
-    "sensor_faults",
-    "sensor_faults_detected",
-    "sensor_faults_blamed",
-    "far_unlabelled",
-)
 _TOLD: Final = (
     "readings",
     "alarms",
@@ -91,7 +74,7 @@ def _tell(card: dict[str, Any]) -> None:
     learnt = f"model {card['model']}" if card["model"] else f"the first {card['learn']:.0%} learnt"
     known = "labelled" if card["labelled"] else "not labelled: there is no F1, only alarms"
     line(f"class {card['machine_class']}, {learnt}, {known}")
-    for name in (*_FIGURES, *_TOLD):
+    for name in (*FIGURES, *_TOLD):
         if card.get(name) is not None:
             spread = card["spread"].get(name, {}).get("sd_over_seeds")
             line(f"{name:32} {card[name]:10.4g}" + (f"  ±{spread:.2g}" if spread else ""))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ray_app.datasets import Dataset
 
-_FIGURES: Final = (
+FIGURES: Final = (
     "f1",
     "far",
     "mar",
@@ -35,7 +35,7 @@ _FIGURES: Final = (
     "sensor_faults_blamed",
     "far_unlabelled",
 )
-_KEYS: Final = _FIGURES[:12]
+_KEYS: Final = FIGURES[:12]
 """Always there in JSON, null where the data cannot tell."""
 _RISK: Final = ("auc", "brier", "calibration_error", "rmse", "coverage")
 _NEVER_MORE: Final = 8
@@ -190,7 +190,7 @@ def _workers(tasks: int) -> Iterator["Executor"]:
 
 def _tell(card: dict[str, Any], about: dict[str, Any]) -> None:
     line(f"{about['path']} ({about['format']}, {about['seeds']} seeds): {about['protocol']}")
-    names = [name for name in (*_FIGURES, *_RISK) if card.get(name) is not None]
+    names = [name for name in (*FIGURES, *_RISK) if card.get(name) is not None]
     methods = [("millwright", card), *card["baselines"].items()]
     table = [{"method": name, **found} for name, found in methods]
     files = [{"file": name, **found} for name, found in card["per_file"].items()]

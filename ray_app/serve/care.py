@@ -10,12 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 from domain.webhooks import Format
 from ray_app.courier import send_now
 from ray_app.serve import pages
-from ray_app.serve.idempotency import Key, once_in
+from ray_app.serve.idempotency import Key, marked, once_in
 from ray_app.serve.params import HOLDER, Cursor, Limit, Moment, Number, holder
 from ray_app.serve.routes import utc
 from ray_app.serve.views import Page
 from storage import maintenance, shadow, webhooks
-from storage.answers import Asked
 from storage.connect import Connection
 from storage.maintenance import MaintenanceRow
 from storage.pool import Pool
@@ -103,10 +102,8 @@ def _maintenance_routes(router: APIRouter, pool: Pool) -> None:
         before = pages.decode(cursor, tuple[int])[0] if cursor else None
         with pool.session() as on:
             found = maintenance.listed(on, active=active, before=before, limit=limit + 1)
-        items, more = found[:limit], len(found) > limit
-        return MaintenancePage(
-            items=items, next_cursor=pages.encode([items[-1].id]) if more else None
-        )
+        items, after = pages.cut(found, limit, lambda last: [last.id])
+        return MaintenancePage(items=items, next_cursor=after)
 
     @router.post("/maintenance", tags=["maintenance"])
     def add_maintenance(
@@ -117,7 +114,7 @@ def _maintenance_routes(router: APIRouter, pool: Pool) -> None:
         Needs a key of an operator.
         """
         who = request.scope[HOLDER].name
-        once = _once(who, idempotency_key, f"POST /maintenance {asked.model_dump_json()}")
+        once = marked(request, idempotency_key, asked.model_dump_json())
 
         def work(on: Connection) -> str:
             made = maintenance.add(
@@ -138,12 +135,9 @@ def _maintenance_routes(router: APIRouter, pool: Pool) -> None:
         window_id: Number, request: Request, idempotency_key: Key = None
     ) -> MaintenanceRow:
         """End a window now. Needs a key of an operator."""
-        once = _once(
-            request.scope[HOLDER].name, idempotency_key, f"POST /maintenance/{window_id}/end"
-        )
         answer = once_in(
             pool,
-            once,
+            marked(request, idempotency_key, ""),
             lambda on: _MAINTENANCE.dump_json(maintenance.end(on, window_id)).decode(),
         )
         return _MAINTENANCE.validate_json(answer)
@@ -164,7 +158,7 @@ def _webhook_routes(router: APIRouter, pool: Pool) -> None:
         who, secret = holder(request, "owner").name, asked.secret.get_secret_value()
         # The secret is part of the request that a key stands for; only a hash of it is kept.
         body = asked.model_dump_json(exclude={"secret"})
-        once = _once(who, idempotency_key, f"POST /webhooks {body} {secret}")
+        once = marked(request, idempotency_key, f"{body} {secret}")
 
         def work(on: Connection) -> str:
             made = webhooks.add(on, asked.url, asked.format, secret, who=who)
@@ -197,7 +191,3 @@ def _webhook_routes(router: APIRouter, pool: Pool) -> None:
         with pool.session() as on:
             webhooks.revive(on, webhook_id)
             return webhooks.show(on, webhook_id)
-
-
-def _once(holder: str, key: str | None, request: str) -> Asked | None:
-    return None if key is None else Asked(holder=holder, key=key, request=request)

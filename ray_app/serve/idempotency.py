@@ -24,6 +24,21 @@ type Key = Annotated[
 ]
 
 
+def marked(request: Request, key: str | None, body: str) -> Asked | None:
+    """Return what a key stands for: who asks for what; None without a key.
+
+    Args:
+        request: Its path and the holder of its API key tell it from others.
+        key: The Idempotency-Key.
+        body: All that tells it from another request to the same path.
+    """
+    if key is None:
+        return None
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    told = f"POST {path.removeprefix('/v1')} {body}"
+    return Asked(holder=request.scope[HOLDER].name, key=key, request=told)
+
+
 def once[T: BaseModel](  # noqa: PLR0913 - what, who, where, and how
     pool: Pool,
     request: Request,
@@ -47,12 +62,9 @@ def once[T: BaseModel](  # noqa: PLR0913 - what, who, where, and how
         ConflictError: The same request is under way.
         BadInputError: The key was used for another request.
     """
-    if key is None:
+    mark = marked(request, key, "" if asked is None else asked.model_dump_json())
+    if mark is None:
         return work()
-    body = "" if asked is None else asked.model_dump_json()
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    told = f"POST {path.removeprefix('/v1')} {body}"
-    mark = Asked(holder=request.scope[HOLDER].name, key=key, request=told)
     with pool.session() as on:
         answer = answers.begin(on, mark)
     if answer is not None:

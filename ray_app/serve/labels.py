@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from domain.failure_modes import TypicalSensor
 from ray_app.serve import pages
-from ray_app.serve.idempotency import Key, once_in
-from ray_app.serve.params import HOLDER, Cursor, Limit, Number, ZonedMoment
+from ray_app.serve.idempotency import Key, marked, once_in
+from ray_app.serve.params import TEXT, Cursor, Limit, Number, ZonedMoment
 from ray_app.serve.views import Page
 from storage import failures, risk_models
-from storage.answers import Asked
 from storage.connect import Connection
 from storage.failures import Label
 from storage.history import instant, microseconds
@@ -42,7 +41,7 @@ class LabelFacts(BaseModel):
     ended: ZonedMoment | None = None
     severity: float = Field(1.0, gt=0, le=1000, allow_inf_nan=False)
     sensors: list[Name] = Field([], max_length=1000)
-    note: str = Field("", max_length=4000, pattern=r"^[^\x00]*$")
+    note: str = Field("", max_length=4000, pattern=TEXT)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -122,9 +121,9 @@ def label_routes(pool: Pool) -> APIRouter:
         machines = None if machine_id is None else [machine_id.replace("\0", "")]
         with pool.session() as on:
             found = failures.listed(on, machines=machines, after=after, limit=limit + 1)
-        items = [view(one) for one in found[:limit]]
-        more = len(found) > limit
-        return LabelPage(items=items, next_cursor=pages.encode([items[-1].id]) if more else None)
+        seen = [view(one) for one in found]
+        items, following = pages.cut(seen, limit, lambda last: [last.id])
+        return LabelPage(items=items, next_cursor=following)
 
     @router.post("/labels", status_code=201)
     def create_label(given: LabelGiven, request: Request, idempotency_key: Key = None) -> LabelView:
@@ -137,13 +136,7 @@ def label_routes(pool: Pool) -> APIRouter:
             made = failures.record(on, _label(given, given.machine_id, given.source))
             return _Answer(label=view(made)).model_dump_json()
 
-        asked = None
-        if idempotency_key is not None:
-            asked = Asked(
-                holder=request.scope[HOLDER].name,
-                key=idempotency_key,
-                request=f"POST /labels {given.model_dump_json()}",
-            )
+        asked = marked(request, idempotency_key, given.model_dump_json())
         return _Answer.model_validate_json(once_in(pool, asked, work)).label
 
     @router.put("/labels/{label_id}")

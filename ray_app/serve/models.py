@@ -84,9 +84,8 @@ def model_routes(pool: Pool) -> APIRouter:
         after = pages.decode(cursor, tuple[str, int]) if cursor else None
         with pool.session() as on:
             found = fleet.models(on, champions_only=champions, after=after, limit=limit + 1)
-        items, more = found[:limit], len(found) > limit
-        place = [items[-1].machine_class, items[-1].version] if more else None
-        return ModelPage(items=items, next_cursor=pages.encode(place) if place else None)
+        items, following = pages.cut(found, limit, lambda last: [last.machine_class, last.version])
+        return ModelPage(items=items, next_cursor=following)
 
     @router.post("/models/{machine_class}/promote")
     def promote_model(
@@ -141,8 +140,8 @@ def model_routes(pool: Pool) -> APIRouter:
                 event = models.champion_at(on, machine_class, moment)
                 return EventPage(items=[event] if event else [], next_cursor=None)
             found = models.history(on, machine_class, before=before, limit=limit + 1)
-        items, more = found[:limit], len(found) > limit
-        return EventPage(items=items, next_cursor=pages.encode([items[-1].id]) if more else None)
+        items, after = pages.cut(found, limit, lambda last: [last.id])
+        return EventPage(items=items, next_cursor=after)
 
     @router.get("/machines/{machine_id}/model")
     def judge_of_machine(machine_id: MachineId, at: At = None) -> Judge:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +17,25 @@ def encode(place: Any) -> str:
     'WyJwdW1wLTEiXQ'
     """
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def cut[T](
+    found: Sequence[T], limit: int, place: Callable[[T], Any]
+) -> tuple[Sequence[T], str | None]:
+    """Return a page, and the cursor of the one after it; None where there is none.
+
+    Args:
+        found: One more than the page holds, where there is one.
+        limit: How many the page holds.
+        place: Of its last item: where the next page begins.
+
+    >>> cut([1, 2, 3], 2, lambda last: [last])
+    ([1, 2], 'WzJd')
+    >>> cut([1, 2], 2, lambda last: [last])
+    ([1, 2], None)
+    """
+    items = found[:limit]
+    return items, encode(place(items[-1])) if len(found) > limit else None
 
 
 def decode[T](cursor: str, wanted: type[T]) -> T:

@@ -114,10 +114,9 @@ def quarantine_routes(pool: Pool) -> APIRouter:
         before = pages.decode(cursor, tuple[int])[0] if cursor else None
         with pool.session() as on:
             found = quarantine.listed(on, reason=reason, before_id=before, limit=limit + 1)
-        items, more = [_view(one) for one in found[:limit]], len(found) > limit
-        return QuarantinePage(
-            items=items, next_cursor=pages.encode([items[-1].id]) if more else None
-        )
+        seen = [_view(one) for one in found]
+        items, after = pages.cut(seen, limit, lambda last: [last.id])
+        return QuarantinePage(items=items, next_cursor=after)
 
     @router.get("/quarantine/{message_id:int}")
     def get_quarantined(message_id: Number) -> QuarantinedMessage:

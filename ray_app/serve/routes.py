@@ -63,11 +63,9 @@ def fleet_routes(pool: Pool) -> APIRouter:
         after = pages.decode(cursor, tuple[str])[0] if cursor else ""
         with pool.session() as on:
             found = fleet.machines(on, after=after, limit=limit + 1)
-        items = [views.machine_view(row) for row in found[:limit]]
-        more = len(found) > limit
-        return views.MachinePage(
-            items=items, next_cursor=pages.encode([items[-1].id]) if more else None
-        )
+        seen = [views.machine_view(row) for row in found]
+        items, following = pages.cut(seen, limit, lambda last: [last.id])
+        return views.MachinePage(items=items, next_cursor=following)
 
     @router.get("/machines/{machine_id}", tags=["fleet"])
     def get_machine(machine_id: MachineId) -> views.MachineView:
@@ -99,10 +97,8 @@ def incident_routes(pool: Pool) -> APIRouter:
             found = incidents.incidents(
                 on, machine=machine_id, live=live, before=before, limit=limit + 1
             )
-        items, more = found[:limit], len(found) > limit
-        return views.IncidentPage(
-            items=items, next_cursor=pages.encode([items[-1].id]) if more else None
-        )
+        items, after = pages.cut(found, limit, lambda last: [last.id])
+        return views.IncidentPage(items=items, next_cursor=after)
 
     @router.get("/incidents/{incident_id}")
     def get_incident(incident_id: Number) -> IncidentRow:
@@ -162,10 +158,10 @@ def incident_routes(pool: Pool) -> APIRouter:
             found = incidents.anomalies(
                 on, machine=machine_id, since=utc(since), before=before, limit=limit + 1
             )
-        items, more = found[:limit], len(found) > limit
-        last = items[-1] if items else None
-        place = [last.instant, last.machine, last.model_version] if last and more else None
-        return views.AnomalyPage(items=items, next_cursor=pages.encode(place) if place else None)
+        items, after = pages.cut(
+            found, limit, lambda last: [last.instant, last.machine, last.model_version]
+        )
+        return views.AnomalyPage(items=items, next_cursor=after)
 
     return router
 

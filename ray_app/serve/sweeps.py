@@ -55,9 +55,8 @@ def sweep_routes(pool: Pool) -> APIRouter:
         before = pages.decode(cursor, tuple[datetime, str]) if cursor else None
         with pool.session() as on:
             found = fleet.sweeps(on, before=before, limit=limit + 1)
-        items, more = found[:limit], len(found) > limit
-        place = [items[-1].started_at, items[-1].id] if more else None
-        return SweepPage(items=items, next_cursor=pages.encode(place) if place else None)
+        items, after = pages.cut(found, limit, lambda last: [last.started_at, last.id])
+        return SweepPage(items=items, next_cursor=after)
 
     @router.get("/sweeps/{sweep_id}")
     def get_sweep(sweep_id: SweepId) -> SweepRow:
