@@ -106,6 +106,8 @@ def checked_secret(secret: str, wanted: Format) -> str:
             "webhook secret",
             "`openssl rand -hex 32` makes one",
         )
+    if "\0" in secret:
+        raise BadInputError("it holds the character NUL, which cannot be stored", "webhook secret")
     return secret
 
 

@@ -11,7 +11,7 @@ from domain.webhooks import Format
 from ray_app.courier import send_now
 from ray_app.serve import pages
 from ray_app.serve.idempotency import Key, marked, once_in
-from ray_app.serve.params import HOLDER, Cursor, Limit, Moment, Number, holder
+from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, Moment, Number, holder
 from ray_app.serve.routes import utc
 from ray_app.serve.views import Page
 from storage import maintenance, shadow, webhooks
@@ -21,7 +21,7 @@ from storage.pool import Pool
 from storage.shadow import ShadowRow
 from storage.webhooks import WebhookRow
 
-type Name = Annotated[str, Field(min_length=1, max_length=128)]
+type Name = Annotated[str, Field(min_length=1, max_length=128, pattern=TEXT)]
 
 _MAINTENANCE = TypeAdapter(MaintenanceRow)
 _WEBHOOK = TypeAdapter(WebhookRow)
@@ -65,7 +65,7 @@ class MaintenanceAsked(BaseModel):
     machine_class: Name | None = None
     starts: Moment | None = None
     ends: Moment | None = None
-    note: str = Field("", max_length=4000)
+    note: str = Field("", max_length=4000, pattern=TEXT)
 
 
 class WebhookAsked(BaseModel):
@@ -73,7 +73,7 @@ class WebhookAsked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    url: str = Field(min_length=1, max_length=2000)
+    url: str = Field(min_length=1, max_length=2000, pattern=TEXT)
     format: Format = Format.JSON
     secret: SecretStr = SecretStr("")
 

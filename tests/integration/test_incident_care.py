@@ -420,3 +420,18 @@ def test_a_challenger_is_the_newest_version_after_the_champion(
 
         models.rollback(on, "pump", actor="ada", reason="worse")
     assert served.registry.challengers()["pump"][0] == 2
+
+
+@pytest.mark.parametrize("field", ["note", "machine_id", "machine_class"])
+def test_a_nul_in_maintenance_is_refused_by_name(
+    served: Served,  # noqa: F811
+    database: StorageSettings,
+    field: str,
+) -> None:
+    """Postgres keeps every character but that one."""
+    headers = bearer(database, "ada", "operator")
+
+    said = post(served, "/maintenance", {"machine_id": "pump-1", field: "a\0b"}, headers)
+
+    assert said.status_code == 422
+    assert said.json()["errors"][0]["pointer"] == f"/{field}"
