@@ -39,6 +39,7 @@ def model_card(
     replayed: Replayed,
     spreads: Mapping[str, tuple[float, float, float]],
     decision: str,
+    labelled: str = "",
 ) -> bytes:
     """Return the card as Markdown.
 
@@ -47,6 +48,7 @@ def model_card(
         replayed: As it was judged.
         spreads: Name of a figure → mean, smallest and largest over the replays.
         decision: Of the gate, in words.
+        labelled: What it makes of the periods that people judged, in words; empty without any.
     """
     about: Mapping[str, Any] = pipeline.about
     spec = ", ".join(f"{key} {value}" for key, value in differences(pipeline.spec).items())
@@ -69,6 +71,7 @@ def model_card(
 - **Gate**: {decision}
 - **Objective** (no labels): {replayed.objective:.3f}, {low:.3f} to {high:.3f} over
   {len(replayed.objectives)} replays
+- **Labels**: {labelled or "nobody judged a period of this class yet"}
 
 | figure | mean | over {len(replayed.objectives)} replays |
 |---|---|---|

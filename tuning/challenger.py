@@ -1,12 +1,15 @@
 """The best of a sweep and the present champion, replayed on the same readings and faults."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
 from domain.errors import ModelRejectedError, PlatformError
+from domain.labelled import LabelResult, Piece, judge_labelled
 from domain.pipeline import Pipeline
 from domain.replay import ReplayResult, replay_score
 from storage import models, shadow
@@ -14,7 +17,11 @@ from storage.connect import Connection
 from tuning.data import Dataset
 from tuning.drift import Reference
 from tuning.objective import TrialRecord
-from tuning.promotion import Replayed, Shadowed
+from tuning.promotion import Labelled, Replayed, Shadowed
+
+REPLAY_TIE: Final = 0.05
+"""Finalists closer than this in replay are as good as each other: on labelled data so much between
+configurations went with .02 of F1 (`docs/benchmarks.md`)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,17 +33,20 @@ class Challenger:
         judged: Fitted to the older part only, so that the newer part could judge it.
         replays: Of `judged`, one per seed.
         serving: Fitted to all of the history; what is stored.
+        labelled: How `serving` does where people judged; None where they did not.
     """
 
     trial: TrialRecord
     judged: Pipeline
     replays: tuple[ReplayResult, ...]
     serving: Pipeline
+    labelled: LabelResult | None = None
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """Mean of each figure over the replays that have it."""
-        return {key: mean for key, (mean, _, _) in self.spreads.items()}
+        """Mean of each figure over the replays that have it, and those from labels."""
+        means = {key: mean for key, (mean, _, _) in self.spreads.items()}
+        return {**means, **(self.labelled.metrics() if self.labelled else {})}
 
     @cached_property
     def spreads(self) -> dict[str, tuple[float, float, float]]:
@@ -63,9 +73,30 @@ class Challenger:
         """Return what the gate asks for."""
         return _replayed(f"version {version}", self.replays)
 
+    def by_labels(self, version: int) -> Labelled | None:
+        """Return what the gate asks of the labels; None without any."""
+        return _labelled(f"version {version}", self.labelled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The present champion under the challenger's exam.
+
+    Attributes:
+        replayed: Its replays; None if there is no champion, or none that can be examined.
+        labelled: What labels say of it; None without any.
+        why: Why there is one and it cannot be examined; else empty.
+    """
+
+    replayed: Replayed | None = None
+    labelled: Labelled | None = None
+    why: str = ""
+
 
 def best(trials: list[TrialRecord]) -> TrialRecord:
-    """Return the finalist with the highest objective, the earlier of two equal ones.
+    """Return the best finalist by replay; where several are as good, the best of them by labels.
+
+    Without labels it is the one with the highest objective; the earlier of two equal ones.
 
     Raises:
         PlatformError: None could be judged; the message says why the first could not.
@@ -74,11 +105,23 @@ def best(trials: list[TrialRecord]) -> TrialRecord:
     if not finalists:
         why = next((one.outcome.failure for one in trials if one.outcome.failure), "none was tried")
         raise PlatformError(f"none of {len(trials)} trials could be judged; the first: {why}")
-    return max(finalists, key=lambda one: (one.outcome.objective, -one.number))
+    top = max(one.outcome.objective for one in finalists)
+    labelled = any("label_objective" in one.outcome.metrics for one in finalists)
+    tied = [one for one in finalists if one.outcome.objective >= top - REPLAY_TIE * labelled]
+    return max(
+        tied,
+        key=lambda one: (one.outcome.label_objective, one.outcome.objective, -one.number),
+    )
 
 
-def train(
-    trial: TrialRecord, dataset: Dataset, fresh: Dataset, *, seed: int, replays: int
+def train(  # noqa: PLR0913 - keyword-only but for what it is made of
+    trial: TrialRecord,
+    dataset: Dataset,
+    fresh: Dataset,
+    *,
+    seed: int,
+    replays: int,
+    pieces: Sequence[Piece] = (),
 ) -> Challenger:
     """Replay a finalist with several seeds and fit its configuration to all of the history.
 
@@ -88,6 +131,7 @@ def train(
         fresh: The part that judges; its older share is what the finalist was fitted to.
         seed: Of the fit and the first replay.
         replays: How many.
+        pieces: Periods that people judged.
     """
     judged = Pipeline.from_package(trial.outcome.package, "challenger")
     serving = Pipeline.fit(judged.spec, dataset.histories, dataset.machine_class, seed=seed)
@@ -102,16 +146,17 @@ def train(
         judged=judged,
         replays=_replay(judged, fresh, seed, replays),
         serving=replace(serving, about=about),
+        labelled=judge_labelled(serving, pieces) if pieces else None,
     )
     # What is stored has been loaded once: a package that cannot be read never gets a version.
     Pipeline.from_package(challenger.package, "challenger")
     return challenger
 
 
-def replay_champion(
-    on: Connection, fresh: Dataset, *, seed: int, replays: int
-) -> tuple[Replayed | None, str]:
-    """Replay the champion on what the challenger is judged by.
+def examine_champion(
+    on: Connection, fresh: Dataset, *, seed: int, replays: int, pieces: Sequence[Piece] = ()
+) -> Standing:
+    """Judge the champion by what the challenger is judged by.
 
     It may have learnt from some of these readings, which only makes the gate harder to pass.
 
@@ -120,22 +165,23 @@ def replay_champion(
         fresh: The part that judges.
         seed: Of the first replay.
         replays: How many.
-
-    Returns:
-        None if there is no champion, or none that can score these readings, and why not.
+        pieces: Periods that people judged.
     """
     name = fresh.machine_class.name
     try:
         stored = models.champion(on, name)
         if stored is None:
-            return None, ""
+            return Standing()
         label = f"version {stored.version}"
         pipeline = Pipeline.from_package(stored.package, f"{name} {label}")
     except ModelRejectedError as error:
-        return None, f"the champion cannot be loaded ({error.reason})"
+        return Standing(why=f"the champion cannot be loaded ({error.reason})")
     if pipeline.machine_class.sensor_names != fresh.machine_class.sensor_names:
-        return None, "the champion knows other sensors than the class has now"
-    return _replayed(label, _replay(pipeline, fresh, seed, replays)), ""
+        return Standing(why="the champion knows other sensors than the class has now")
+    return Standing(
+        replayed=_replayed(label, _replay(pipeline, fresh, seed, replays)),
+        labelled=_labelled(label, judge_labelled(pipeline, pieces) if pieces else None),
+    )
 
 
 def shadowed(on: Connection, machine_class: str, version: int) -> Shadowed | None:
@@ -171,4 +217,12 @@ def _replayed(name: str, results: tuple[ReplayResult, ...]) -> Replayed:
         objectives=tuple(one.objective for one in results),
         detection=float(np.mean([one.detection for one in results])),
         false_alarm_rate=float(np.mean([one.false_alarm_rate for one in results])),
+    )
+
+
+def _labelled(name: str, result: LabelResult | None) -> Labelled | None:
+    if result is None:
+        return None
+    return Labelled(
+        name=name, right=result.right, objective=result.objective, words=result.sentence()
     )

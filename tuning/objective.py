@@ -1,9 +1,14 @@
-"""What one trial does: fit a configuration to older history, replay faults over the newer."""
+"""What one trial does: fit a configuration to older history, replay faults over the newer.
+
+Where people judged periods of the class, a trial has a second objective from them.
+"""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from domain.labelled import Piece, judge_labelled
 from domain.pipeline_spec import PipelineSpec
 from domain.replay import ReplayResult, evaluate
 from tuning.data import Dataset
@@ -39,6 +44,11 @@ class Outcome:
         """To maximise."""
         return self.metrics["objective"]
 
+    @property
+    def label_objective(self) -> float:
+        """To maximise beside it; `FAILED` where nothing was labelled or the trial failed."""
+        return self.metrics.get("label_objective", FAILED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecord:
@@ -57,7 +67,14 @@ class TrialRecord:
     outcome: Outcome
 
 
-def try_spec(spec: PipelineSpec, dataset: Dataset, *, seed: int, keep: bool = False) -> Outcome:
+def try_spec(
+    spec: PipelineSpec,
+    dataset: Dataset,
+    *,
+    seed: int,
+    keep: bool = False,
+    pieces: Sequence[Piece] = (),
+) -> Outcome:
     """Fit and replay; a configuration that cannot be fitted is an outcome, not an error.
 
     Args:
@@ -65,21 +82,25 @@ def try_spec(spec: PipelineSpec, dataset: Dataset, *, seed: int, keep: bool = Fa
         dataset: Healthy history; its older part is learnt from.
         seed: Of the detector and of the faults: equal for all trials of a sweep.
         keep: Return the fitted pipeline too.
+        pieces: Periods that people judged; none leaves the second objective out.
     """
     began = time.monotonic()
     try:
         pipeline, result = evaluate(spec, dataset.histories, dataset.machine_class, seed=seed)
+        labelled = judge_labelled(pipeline, pieces).metrics() if pieces else {}
     except Exception as error:  # noqa: BLE001 - one configuration's defect is told, the sweep goes on
         why = f"{type(error).__name__}: {error}"
         return Outcome(
             metrics={"objective": FAILED}, seconds=time.monotonic() - began, failure=why[:500]
         )
     package = pipeline.to_package() if keep else b""
-    return _outcome(result, package, time.monotonic() - began)
+    return _outcome(result, labelled, package, time.monotonic() - began)
 
 
-def _outcome(result: ReplayResult, package: bytes, seconds: float) -> Outcome:
-    metrics = {"objective": FAILED, **result.metrics(), "seconds": seconds}
+def _outcome(
+    result: ReplayResult, labelled: dict[str, float], package: bytes, seconds: float
+) -> Outcome:
+    metrics = {"objective": FAILED, **result.metrics(), **labelled, "seconds": seconds}
     return Outcome(
         metrics=metrics,
         seconds=seconds,

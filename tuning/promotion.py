@@ -5,8 +5,8 @@ their objectives are compared in pairs: one pair per replay seed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isfinite, sqrt
+from dataclasses import dataclass, replace
+from math import comb, isfinite, sqrt
 from statistics import fmean, stdev
 
 
@@ -33,6 +33,23 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """How one model did where people said what was what (`domain.labelled`).
+
+    Attributes:
+        name: Model and version, for the reason.
+        right: Per judged period, in one order for all models: it was judged right.
+        objective: Youden's index; -1 to 1.
+        words: The counts for people.
+    """
+
+    name: str
+    right: tuple[bool, ...]
+    objective: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """What a challenger has to show.
 
@@ -44,6 +61,10 @@ class Gate:
         min_shadow_readings: Fewer readings in shadow say nothing for or against a challenger.
         shadow_factor: So many times the champion's incidents may a challenger have in shadow...
         shadow_spare: ...and so many more, for small numbers are chance.
+        label_spare: So many judged periods more than it wins may a challenger lose.
+        label_chance: Probability that what it wins was chance, below which labels promote a
+            challenger that replay finds as good as the champion.
+        replay_tie: A loss in the objective up to here is as good.
     """
 
     max_false_alarm_rate: float = 0.3
@@ -53,6 +74,9 @@ class Gate:
     min_shadow_readings: int = 2000
     shadow_factor: float = 2.0
     shadow_spare: int = 2
+    label_spare: int = 1
+    label_chance: float = 0.1
+    replay_tie: float = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +110,14 @@ class Decision:
     reason: str
 
 
-def decide(
-    challenger: Replayed, champion: Replayed | None, gate: Gate, *, no_champion: str = ""
+def decide(  # noqa: PLR0913 - keyword-only but for the models
+    challenger: Replayed,
+    champion: Replayed | None,
+    gate: Gate,
+    *,
+    no_champion: str = "",
+    labels: Labelled | None = None,
+    champion_labels: Labelled | None = None,
 ) -> Decision:
     """Judge a challenger against the present champion.
 
@@ -97,15 +127,45 @@ def decide(
             or it cannot score these readings.
         gate: What must be shown.
         no_champion: Why `champion` is None although there is one, such as changed sensors.
+        labels: What people's judgements say of the challenger; None without any.
+        champion_labels: What they say of the champion.
+
+    Returns:
+        With labels, the reason says what they say, whether they decided or not.
     """
+    decision = _decided(challenger, champion, gate, no_champion, labels, champion_labels)
+    if labels is None:
+        return decision
+    beside = f", {champion_labels.name} {champion_labels.words}" if champion_labels else ""
+    return replace(decision, reason=f"{decision.reason}; {labels.name} {labels.words}{beside}")
+
+
+def _decided(  # noqa: PLR0913, PLR0917 - as `decide`
+    challenger: Replayed,
+    champion: Replayed | None,
+    gate: Gate,
+    no_champion: str,
+    labels: Labelled | None,
+    champion_labels: Labelled | None,
+) -> Decision:
     if flaw := _flaw(challenger, gate):
         return Decision(promote=False, reason=flaw)
     if champion is None:
         why = no_champion or "it is the first model of its class"
         return Decision(promote=True, reason=f"{why}; {_figures(challenger)}")
+    won, lost = _paired(labels, champion_labels)
+    worse = labels and champion_labels and labels.objective < champion_labels.objective
+    if worse and lost - won > gate.label_spare:
+        return Decision(promote=False, reason=f"labels speak for {champion.name} in {lost} periods")
     if decayed := _flaw(champion, gate):
         return Decision(promote=True, reason=f"the champion no longer holds: {decayed}")
-    return _compare(challenger, champion, gate)
+    compared = _compare(challenger, champion, gate)
+    as_good = challenger.objective >= champion.objective - gate.replay_tie
+    if not compared.promote and as_good and _by_chance(won, lost) < gate.label_chance:
+        return Decision(
+            promote=True, reason=f"labels speak for it in {won} periods; {compared.reason}"
+        )
+    return compared
 
 
 def objection(shadowed: Shadowed | None, gate: Gate) -> str:
@@ -151,6 +211,21 @@ def _compare(challenger: Replayed, champion: Replayed, gate: Gate) -> Decision:
         f"{champion.objective:.3f}: a gain of {gain:+.3f} where {needed:.3f} is needed"
     )
     return Decision(promote=gain > needed, reason=comparison)
+
+
+def _paired(one: Labelled | None, other: Labelled | None) -> tuple[int, int]:
+    """Return in how many judged periods only `one` is right, and in how many only `other`."""
+    if one is None or other is None:
+        return 0, 0
+    pairs = list(zip(one.right, other.right, strict=True))
+    return sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+
+
+def _by_chance(won: int, lost: int) -> float:
+    """Return how likely so many wins are among equals: McNemar's exact test, one-sided."""
+    count = won + lost
+    ways: int = sum(comb(count, more) for more in range(won, count + 1))
+    return ways / 2.0**count
 
 
 def _standard_error(gains: Sequence[float]) -> float:

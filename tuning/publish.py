@@ -139,7 +139,11 @@ def _report(
     scores = (first.healthy_scores, first.faulty_scores)
     return {
         "model_card.md": card.model_card(
-            challenger.serving, replayed, challenger.spreads, decision.reason
+            challenger.serving,
+            replayed,
+            challenger.spreads,
+            decision.reason,
+            challenger.labelled.sentence() if challenger.labelled else "",
         ),
         "scores.png": plots.score_histogram(*scores, title),
         "roc.png": plots.replay_roc(*scores, title),

@@ -8,7 +8,7 @@ loggers are off, its folder is temporary.
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
@@ -20,6 +20,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from domain.errors import PlatformError, ServiceUnavailableError
+from domain.labelled import Piece
 from tuning import space
 from tuning.data import Dataset
 from tuning.objective import FAILED, Outcome, Stage, TrialRecord, try_spec
@@ -31,6 +32,8 @@ thirtieth of what a process of niceness 0 gets (`docs/decisions/0021`)."""
 
 _SCREEN_MACHINES: Final = 8
 """Machines of a first trial: the scatter between machines matters more than a long history."""
+
+_NEITHER: Final = (FAILED, FAILED)
 
 _ENVIRONMENT: Final = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -49,10 +52,11 @@ class Trial(tune.Trainable):
 
         Args:
             config: The first configuration.
-            **shared: `parts`, the data of each stage, and `seed`.
+            **shared: `parts`, the data of each stage, `pieces`, what people judged, and `seed`.
         """
         os.nice(_NICENESS)
         self._parts: dict[Stage, Dataset] = shared["parts"]
+        self._pieces: Sequence[Piece] = shared["pieces"]
         self._seed: int = shared["seed"]
         self.reset_config(config)
 
@@ -64,17 +68,24 @@ class Trial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Try the configuration."""
         part, keep = self._parts[self._stage], self._stage == "confirm"
-        outcome = try_drawn(self._drawn, part, self._seed, keep=keep)
-        return {"objective": outcome.objective, "outcome": outcome, "done": True}
+        outcome = try_drawn(self._drawn, part, self._seed, keep=keep, pieces=self._pieces)
+        return {
+            "objective": outcome.objective,
+            "label_objective": outcome.label_objective,
+            "outcome": outcome,
+            "done": True,
+        }
 
 
-def try_drawn(drawn: dict[str, Any], part: Dataset, seed: int, *, keep: bool) -> Outcome:
+def try_drawn(
+    drawn: dict[str, Any], part: Dataset, seed: int, *, keep: bool, pieces: Sequence[Piece] = ()
+) -> Outcome:
     """Try what the sampler drew; a configuration that cannot be is an outcome too."""
     try:
         spec = space.spec_of(drawn)
     except PlatformError as error:
         return Outcome(metrics={"objective": FAILED}, seconds=0.0, failure=str(error))
-    return try_spec(spec, part, seed=seed, keep=keep)
+    return try_spec(spec, part, seed=seed, keep=keep, pieces=pieces)
 
 
 class Ladder(Searcher):
@@ -82,14 +93,15 @@ class Ladder(Searcher):
 
     Successive halving in two rungs. While the last trials of the first rung are under way, only a
     configuration that will be among the finalists however they end is given out, so that neither
-    actors idle nor the finalists hang on the order in which trials end.
+    actors idle nor the finalists hang on the order in which trials end. With two objectives the
+    best are those that fewest others beat in both.
     """
 
     def __init__(self, inner: Searcher, trials: int, finalists: int) -> None:
         super().__init__(metric="objective", mode="max")
         self._inner, self._trials, self._finalists = inner, trials, finalists
         self._drawn: dict[str, dict[str, Any]] = {}
-        self._objectives: dict[str, float] = {}
+        self._objectives: dict[str, tuple[float, float]] = {}
         self._second: list[str] = []
         self._asked = 0
 
@@ -115,7 +127,11 @@ class Ladder(Searcher):
         """Tell Optuna how a first trial ended."""
         # A process that dies after its result is told a second time: the result stands.
         if trial_id in self._drawn and trial_id not in self._objectives:
-            self._objectives[trial_id] = (result or {}).get("objective", FAILED)
+            told = result or {}
+            self._objectives[trial_id] = (
+                told.get("objective", FAILED),
+                told.get("label_objective", FAILED),
+            )
             self._inner.on_trial_complete(trial_id, result, error)
 
     def save(self, checkpoint_path: str) -> None:
@@ -133,9 +149,18 @@ class Ladder(Searcher):
         worked = [
             one
             for one in self._drawn
-            if self._objectives.get(one, FAILED) > FAILED and one not in self._second
+            if self._objectives.get(one, _NEITHER)[0] > FAILED and one not in self._second
         ]
-        return sorted(worked, key=lambda one: self._objectives[one], reverse=True)
+        # Without labels the second objective is the same for all, and the first one alone decides.
+        return sorted(worked, key=lambda one: (self._beaten_by(one), -self._objectives[one][0]))
+
+    def _beaten_by(self, trial_id: str) -> int:
+        """Return how many trials are at least as good in both objectives and better in one."""
+        mine = self._objectives[trial_id]
+        return sum(
+            other != mine and other[0] >= mine[0] and other[1] >= mine[1]
+            for other in self._objectives.values()
+        )
 
 
 class _Listener(tune.Callback):
@@ -160,7 +185,10 @@ class _Listener(tune.Callback):
 
 
 def search(
-    dataset: Dataset, settings: TuningSettings, told: Callable[[TrialRecord], None]
+    dataset: Dataset,
+    settings: TuningSettings,
+    told: Callable[[TrialRecord], None],
+    pieces: Sequence[Piece] = (),
 ) -> list[TrialRecord]:
     """Run the trials on the cluster this process is connected to.
 
@@ -168,6 +196,7 @@ def search(
         dataset: Healthy history.
         settings: How many trials, how much data, which seed.
         told: Called once per trial that ended, in this thread; must be quick.
+        pieces: Periods that people judged; with any there are two objectives.
 
     Returns:
         All of them, by number.
@@ -186,27 +215,31 @@ def search(
 
     with tempfile.TemporaryDirectory(prefix="millwright-tune-") as scratch, _quiet():
         try:
-            _tuner(dataset, settings, _Listener(collect), scratch).fit()
+            _tuner(dataset, settings, _Listener(collect), scratch, pieces).fit()
         except (tune.TuneError, ray.exceptions.RayError) as error:
             raise ServiceUnavailableError("Ray", " ".join(str(error).split())[:500]) from error
     return [records[number] for number in sorted(records)]
 
 
 def _tuner(
-    dataset: Dataset, settings: TuningSettings, listener: _Listener, scratch: str
+    dataset: Dataset,
+    settings: TuningSettings,
+    listener: _Listener,
+    scratch: str,
+    pieces: Sequence[Piece],
 ) -> tune.Tuner:
     finalists = min(settings.finalists, settings.trials)
     parts = {
         "screen": dataset.newest(settings.screen_rows, machines=_SCREEN_MACHINES),
         "confirm": dataset.newest(settings.confirm_rows, machines=settings.confirm_machines),
     }
-    trial = tune.with_parameters(Trial, parts=parts, seed=settings.seed)
+    trial = tune.with_parameters(Trial, parts=parts, pieces=pieces, seed=settings.seed)
     return tune.Tuner(
         tune.with_resources(trial, {"cpu": settings.trial_cpus}),
         tune_config=tune.TuneConfig(
             metric="objective",
             mode="max",
-            search_alg=Ladder(_optuna(settings), settings.trials, finalists),
+            search_alg=Ladder(_optuna(settings, labelled=bool(pieces)), settings.trials, finalists),
             num_samples=settings.trials + finalists,
             max_concurrent_trials=settings.max_concurrent,
             reuse_actors=True,
@@ -222,12 +255,13 @@ def _tuner(
     )
 
 
-def _optuna(settings: TuningSettings) -> OptunaSearch:
+def _optuna(settings: TuningSettings, *, labelled: bool) -> OptunaSearch:
     strong = space.warm_start(settings.trials)
+    objectives = ["objective", "label_objective"] if labelled else ["objective"]
     return OptunaSearch(
         space=space.suggest,
-        metric="objective",
-        mode="max",
+        metric=objectives,
+        mode=["max"] * len(objectives),
         points_to_evaluate=[space.drawn_of(spec) for spec in strong],
         sampler=TPESampler(
             seed=settings.seed, n_startup_trials=len(strong) + 4, constant_liar=True

@@ -1,7 +1,7 @@
 """One sweep of one machine class, from stored readings to a decision about the champion.
 
 1. Hold the class, so that no other sweep of it runs; record that this one does.
-2. Read the newest healthy history, once.
+2. Read the newest healthy history, once, and the periods that people judged.
 3. Try configurations on Ray Tune; log them to MLflow beside, without waiting for it.
 4. Replay the best of them and the present champion on the same readings and faults.
 5. Fit the best to all of the history, under the version that the registry gives.
@@ -13,18 +13,19 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from domain.errors import BadInputError, PlatformError
+from domain.labelled import Piece
 from domain.pipeline_spec import PipelineSpec
 from observability.catalogue import SWEEP_SECONDS, SWEEP_TRIALS, Metrics, NoMetrics
 from storage import models, sweeps
 from storage.connect import session
 from storage.settings import StorageSettings
 from tuning import challenger as challengers
-from tuning import data, risk
+from tuning import data, labelled, risk
 from tuning.challenger import Challenger
 from tuning.data import Dataset, Selection
 from tuning.objective import TrialRecord
@@ -36,6 +37,14 @@ from tuning.tracking import Tracking
 _log = logging.getLogger(__name__)
 
 type Say = Callable[[str], None]
+
+
+class Judging(TypedDict):
+    """What challenger and champion are judged with alike."""
+
+    seed: int
+    replays: int
+    pieces: Sequence[Piece]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,10 +213,13 @@ class _Sweep:
     def perform(self) -> SweepOutcome:
         with session(self._storage) as on:
             dataset = data.read(on, self._name, selection(self._settings))
+            pieces = labelled.read(on, dataset.machine_class, self._settings.margin_s)
         self._say(
             f"sweep {self._sweep}: {len(dataset)} readings of {len(dataset.histories)} machines of "
             f"{self._name}, {dataset.excluded} left out"
         )
+        if pieces:
+            self._say(f"second objective: {len(pieces)} periods that people judged")
         log = RunLog(
             Tracking(self._settings.tracking_uri, self._settings.artifact_root),
             f"sweep-{self._name}-{self._sweep}",
@@ -215,8 +227,8 @@ class _Sweep:
             within_s=self._settings.tracking_wait_s,
         )
         try:
-            log.params(self._facts(dataset))
-            outcome = self._judge(dataset, self._try(dataset, log), log)
+            log.params({**self._facts(dataset), "judged_periods": len(pieces)})
+            outcome = self._judge(dataset, self._try(dataset, pieces, log), pieces, log)
         except BaseException:
             log.abandon()
             raise
@@ -237,7 +249,7 @@ class _Sweep:
             "seed": self._settings.seed,
         }
 
-    def _try(self, dataset: Dataset, log: RunLog) -> list[TrialRecord]:
+    def _try(self, dataset: Dataset, pieces: Sequence[Piece], log: RunLog) -> list[TrialRecord]:
         from tuning.search import search
 
         def told(record: TrialRecord) -> None:
@@ -248,9 +260,11 @@ class _Sweep:
             self._show(log)
             what = f"{record.spec.features}, {record.spec.detector}" if record.spec else "nothing"
             did = failure or f"objective {record.outcome.objective:.3f}"
+            if pieces and not failure:
+                did += f", by labels {record.outcome.label_objective:.3f}"
             self._say(f"trial {record.number} ({record.stage}: {what}): {did}")
 
-        return search(dataset, self._settings, told)
+        return search(dataset, self._settings, told, pieces)
 
     def _show(self, log: RunLog) -> None:
         """Bring the count of trials up to date; a moment without Postgres costs only that."""
@@ -260,19 +274,36 @@ class _Sweep:
         except PlatformError as error:
             _log.warning("the state of sweep %s is behind: %s", self._sweep, error)
 
-    def _judge(self, dataset: Dataset, trials: list[TrialRecord], log: RunLog) -> SweepOutcome:
+    def _judge(
+        self,
+        dataset: Dataset,
+        trials: list[TrialRecord],
+        pieces: Sequence[Piece],
+        log: RunLog,
+    ) -> SweepOutcome:
         from tuning import publish
 
         settings = self._settings
         fresh = dataset.newest(settings.confirm_rows, machines=settings.confirm_machines)
-        judging = {"seed": settings.seed, "replays": settings.replays}
+        judging: Judging = {
+            "seed": settings.seed,
+            "replays": settings.replays,
+            "pieces": pieces,
+        }
         made = challengers.train(challengers.best(trials), dataset, fresh, **judging)
         with session(self._storage) as on:
-            champion, no_champion = challengers.replay_champion(on, fresh, **judging)
+            standing = challengers.examine_champion(on, fresh, **judging)
             taken = models.latest_version(on, self._name)
         tracking = log.drain(say=self._say)
         version, trouble = publish.number(made, log, tracking, taken=taken, sweep=self._sweep)
-        decision = decide(made.replayed(version), champion, settings.gate, no_champion=no_champion)
+        decision = decide(
+            made.replayed(version),
+            standing.replayed,
+            settings.gate,
+            no_champion=standing.why,
+            labels=made.by_labels(version),
+            champion_labels=standing.labelled,
+        )
         with session(self._storage) as on:
             line = publish.store(
                 on,

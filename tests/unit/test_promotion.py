@@ -4,7 +4,7 @@ from math import nan
 
 import pytest
 
-from tuning.promotion import Gate, Replayed, Shadowed, decide, objection
+from tuning.promotion import Gate, Labelled, Replayed, Shadowed, decide, objection
 
 GATE = Gate(max_false_alarm_rate=0.3, min_detection=0.2, min_gain=0.01, noise_factor=2.0)
 
@@ -110,3 +110,76 @@ def test_a_challengers_time_in_shadow_may_speak_against_it(
     assert words in told
     assert bool(told) == bool(words)
     assert objection(None, GATE) == ""
+
+
+def judged(name: str, right: str, objective: float) -> Labelled:
+    """Return what labels say of a model: `+` for a period it judged right."""
+    return Labelled(
+        name=name,
+        right=tuple(one == "+" for one in right),
+        objective=objective,
+        words=f"is right in {right.count('+')} of {len(right)}",
+    )
+
+
+def test_labels_are_told_even_where_they_decide_nothing() -> None:
+    """The reason names them beside replay's figures."""
+    decision = decide(
+        model("v2", 0.7, 0.7),
+        model("v1", 0.6, 0.6),
+        GATE,
+        labels=judged("v2", "++-", 0.6),
+        champion_labels=judged("v1", "+++", 0.9),
+    )
+
+    assert decision.promote
+    assert decision.reason.endswith("; v2 is right in 2 of 3, v1 is right in 3 of 3")
+
+
+def test_who_loses_what_people_labelled_is_refused_in_spite_of_replay() -> None:
+    """More than one judged period is lost, and the champion does better by labels over all."""
+    decision = decide(
+        model("v2", 0.8, 0.8),
+        model("v1", 0.6, 0.6),
+        GATE,
+        labels=judged("v2", "+--", 0.2),
+        champion_labels=judged("v1", "+++", 0.9),
+    )
+
+    assert not decision.promote
+    assert decision.reason.startswith("labels speak for v1 in 2 periods")
+
+
+def test_an_alarm_that_never_ends_is_not_kept_by_the_failures_it_met() -> None:
+    """It is right in every failure, but its index is that of chance."""
+    decision = decide(
+        model("v2", 0.6, far=0.01),
+        model("v1", 0.6, far=0.9),
+        GATE,
+        labels=judged("v2", "+--", 0.3),
+        champion_labels=judged("v1", "+++", 0.1),
+    )
+
+    assert decision.promote
+    assert "no longer holds" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("objective", "right", "promoted"),
+    [(0.6, "++++++", True), (0.6, "+++---", False), (0.5, "++++++", False)],
+)
+def test_labels_promote_what_replay_finds_as_good(
+    objective: float,
+    right: str,
+    promoted: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """Beyond chance only, and not where replay finds the challenger worse."""
+    decision = decide(
+        model("v2", objective),
+        model("v1", 0.6),
+        GATE,
+        labels=judged("v2", right, 0.9),
+        champion_labels=judged("v1", "--" + "-" * (len(right) - 2), 0.1),
+    )
+
+    assert decision.promote is promoted

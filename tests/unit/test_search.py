@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from tuning.objective import FAILED
+from domain.pipeline_spec import PipelineSpec
+from tuning.challenger import best
+from tuning.objective import FAILED, Outcome, TrialRecord
 from tuning.search import Ladder
 
 
@@ -105,3 +107,38 @@ def test_numbers_follow_the_order_of_asking(inner: Numbers) -> None:
     end(ladder, 1, 0.4)
 
     assert [*numbers, ladder.suggest("f0")["number"]] == [0, 1, 2]
+
+
+def test_finalists_are_best_in_both_objectives(inner: Numbers) -> None:
+    """The best by labels is tried again beside the best by replay; who loses in both is not."""
+    ladder = Ladder(inner, 3, 2)
+    begin(ladder, 3)
+    for number, (objective, by_labels) in enumerate(((0.6, 0.1), (0.5, 0.05), (0.3, 0.9))):
+        told = {"objective": objective, "label_objective": by_labels}
+        ladder.on_trial_complete(f"t{number}", told)
+
+    assert margins(ladder, 2) == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("by_labels", "chosen"), [((0.2, 0.9, 1.0), 1), ((None, None, None), 0), ((0.5, 0.5, 1.0), 0)]
+)
+def test_labels_choose_among_what_replay_cannot_tell_apart(
+    by_labels: tuple[float | None, ...], chosen: int
+) -> None:
+    """The third finalist is best by labels and too far behind in replay."""
+    trials = [
+        TrialRecord(
+            number=number,
+            stage="confirm",
+            spec=PipelineSpec(),
+            outcome=Outcome(
+                metrics={"objective": objective}
+                | ({} if label is None else {"label_objective": label}),
+                seconds=1.0,
+            ),
+        )
+        for number, (objective, label) in enumerate(zip((0.7, 0.67, 0.5), by_labels, strict=True))
+    ]
+
+    assert best(trials).number == chosen
