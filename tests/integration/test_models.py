@@ -20,7 +20,7 @@ from storage.history import instant
 from storage.settings import StorageSettings
 from storage.suspicion import Suspicion, suspected
 from tests.tuning_support import FAN, START_US, store
-from tuning import data
+from tuning import data, labelled
 from tuning.data import Selection
 
 WANTED = Selection(lookback_s=3600, margin_s=10, min_rows=600, max_rows=100_000)
@@ -289,3 +289,51 @@ def test_too_little_history_says_how_much_there_is(database: StorageSettings) ->
         with pytest.raises(BadInputError, match="400 readings of 2 machines in the last 1 h; a sw"):
             data.read(on, FAN.name, WANTED)
         assert data.classes_with_machines(on) == (FAN.name,)
+
+
+def test_what_people_judged_is_read_with_what_came_before(database: StorageSettings) -> None:
+    """Labels and false alarms, but neither a simulator's truth nor faults of sensors."""
+    second = 1_000_000
+    store(database)
+    with session(database) as on:
+        failures.add(
+            on,
+            [
+                failures.Label(
+                    machine="fan-1",
+                    kind=kind,
+                    source=source,
+                    onset_us=START_US + at * second,
+                    end_us=START_US + (at + 20) * second,
+                )
+                for kind, source, at in (
+                    ("wear", "operator", 200),
+                    ("wear", "simulator", 300),
+                    ("sensor-stuck", "operator", 400),
+                    ("wear", "operator", -9000),
+                )
+            ],
+        )
+        rows(
+            on,
+            "INSERT INTO incidents (machine_key, kind, state, began, opened, last_seen,"
+            " closed, peak_score, root_sensor, model_version, feedback) SELECT key, 'machine',"
+            " 'closed', %s, %s, %s, %s, 2, 'flow', 1, 'false' FROM machines WHERE name = 'fan-2'",
+            (
+                *[instant(START_US + 100 * second)] * 2,
+                *[instant(START_US + 120 * second)] * 2,
+            ),
+        )
+        pieces = labelled.read(on, FAN, 10)
+
+    assert [(one.history.machine, one.failure) for one in pieces] == [
+        ("fan-2", False),
+        ("fan-1", True),
+    ]
+    quiet, wear = pieces
+    assert quiet.inside.sum() == wear.inside.sum() == 41
+    # The later half of what came before, and all of what was called false.
+    assert (len(quiet.history), int(quiet.healthy.sum())) == (241, 100 + 41)
+    # Ten seconds before the label are not known to be healthy.
+    assert (len(wear.history), int(wear.healthy.sum())) == (441, 200 - 20)
+    assert not (wear.healthy & wear.inside).any()

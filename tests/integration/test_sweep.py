@@ -23,7 +23,7 @@ from domain.errors import (
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
 from observability.catalogue import SWEEP_TRIALS, Metric, NoMetrics
-from storage import fleet, models, sweeps
+from storage import failures, fleet, models, sweeps
 from storage.connect import rows, session
 from storage.settings import StorageSettings
 from tests.tuning_support import FAN, START_US, store
@@ -188,6 +188,32 @@ def test_without_mlflow_a_model_still_serves_and_equal_seeds_give_it_again(
         assert models.versions(on)["fan"][0] == 1
         first, second = (models.get(on, "fan", version) for version in (1, 2))
     assert first.sha256 == second.sha256
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_people_labelled_is_a_second_objective_and_is_told(database: StorageSettings) -> None:
+    """Every trial is judged by it, the model carries its figures and the decision names it."""
+    store(database)
+    label = failures.Label(
+        machine="fan-1",
+        kind="wear",
+        source="operator",
+        onset_us=START_US + 400_000_000,
+        end_us=START_US + 420_000_000,
+    )
+    with session(database) as on:
+        failures.add(on, [label])
+    said = list[str]()
+    outcome = run_sweep(database, QUICK, say=said.append)
+
+    assert "second objective: 1 periods that people judged" in said
+    assert sum("by labels" in line for line in said) == 5
+    assert outcome.figures["label_periods"] == 1
+    assert -1 <= outcome.figures["label_objective"] <= 1
+    assert "of 1 labelled failures" in outcome.reason
+    with session(database) as on:
+        stored = models.get(on, "fan", outcome.version)
+    assert stored.metrics["label_recall"] == outcome.figures["label_recall"]
 
 
 @pytest.mark.usefixtures("cluster")
