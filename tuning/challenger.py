@@ -1,16 +1,20 @@
 """The best of a sweep and the present champion, replayed on the same readings and faults."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from domain.errors import ModelRejectedError, PlatformError
 from domain.pipeline import Pipeline
+from domain.pipeline_spec import PipelineSpec
 from domain.replay import ReplayResult, replay_score
 from storage import models, shadow
 from storage.connect import Connection
+from storage.shadow import ShadowRow
 from tuning.data import Dataset
 from tuning.drift import Reference
 from tuning.objective import TrialRecord
@@ -144,17 +148,48 @@ def shadowed(on: Connection, machine_class: str, version: int) -> Shadowed | Non
     found = shadow.listed(
         on, machine_class=machine_class, challenger=version, champion=line[-1] if line else 0
     )
-    if not found:
+    return _shadowed(found[0]) if found else None
+
+
+def shadowed_alike(on: Connection, machine_class: str, spec: PipelineSpec) -> Shadowed | None:
+    """Return what the newest version of a configuration made of the live stream, if one did.
+
+    A model at the end of its sweep is a second old and was never in shadow. An earlier fit of the
+    same configuration, which the gate refused or which waits for a promotion, often was.
+
+    Args:
+        on: A session.
+        machine_class: The class.
+        spec: The configuration.
+    """
+    line = models.champion_line(on, machine_class)
+    champion = line[-1] if line else 0
+    for one in shadow.listed(on, machine_class=machine_class, champion=champion):
+        params = models.get(on, machine_class, one.challenger).params
+        if _spec_of(params) == spec:
+            return _shadowed(one)
+    return None
+
+
+def _spec_of(params: Mapping[str, Any]) -> PipelineSpec | None:
+    """Return the configuration of a stored version; None where another release wrote it."""
+    try:
+        return PipelineSpec.from_dict(dict(params["spec"]))
+    except (KeyError, PlatformError):
         return None
-    one = found[0]
+
+
+def _shadowed(one: ShadowRow) -> Shadowed:
     return Shadowed(
-        name=f"version {version}",
+        name=f"version {one.challenger}",
         readings=one.readings,
         machine_days=one.machine_days,
         champion_incidents=round((one.champion_incidents or 0.0) * one.machine_days),
         challenger_incidents=round((one.challenger_incidents or 0.0) * one.machine_days),
+        champion_alert_rate=one.champion_alert_rate,
         alert_rate=one.challenger_alert_rate,
         agreement=one.agreement,
+        score_drift=one.score_drift,
     )
 
 

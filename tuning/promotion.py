@@ -5,9 +5,10 @@ their objectives are compared in pairs: one pair per replay seed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 from statistics import fmean, stdev
+from typing import TypeGuard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,10 @@ class Gate:
         min_shadow_readings: Fewer readings in shadow say nothing for or against a challenger.
         shadow_factor: So many times the champion's incidents may a challenger have in shadow...
         shadow_spare: ...and so many more, for small numbers are chance.
+        min_agreement: A challenger that alarms more than the champion must agree with it on such a
+            share of readings; 0 to 1.
+        max_score_drift: So much may a challenger's mean score in shadow lie above the champion's;
+            1 is the way from nothing to an alarm.
     """
 
     max_false_alarm_rate: float = 0.3
@@ -53,6 +58,8 @@ class Gate:
     min_shadow_readings: int = 2000
     shadow_factor: float = 2.0
     shadow_spare: int = 2
+    min_agreement: float = 0.8
+    max_score_drift: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +67,15 @@ class Shadowed:
     """What a challenger made of the live stream beside the champion; both saw the same readings.
 
     Attributes:
-        name: Model and version, for the reason.
+        name: Version that was in shadow, for the reason.
         readings: That both scored.
         machine_days: That they stand for.
         champion_incidents: How many the champion opened.
         challenger_incidents: How many the challenger would have.
-        alert_rate: Share of readings that the challenger found anomalous; 0 to 1.
+        champion_alert_rate: Share of readings that the champion found anomalous; 0 to 1.
+        alert_rate: Share that the challenger did.
         agreement: Share of readings on which both said the same; 0 to 1.
+        score_drift: Mean of the challenger's scores less the champion's.
     """
 
     name: str
@@ -74,8 +83,10 @@ class Shadowed:
     machine_days: float
     champion_incidents: int
     challenger_incidents: int
+    champion_alert_rate: float
     alert_rate: float
     agreement: float
+    score_drift: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +98,12 @@ class Decision:
 
 
 def decide(
-    challenger: Replayed, champion: Replayed | None, gate: Gate, *, no_champion: str = ""
+    challenger: Replayed,
+    champion: Replayed | None,
+    gate: Gate,
+    *,
+    no_champion: str = "",
+    shadowed: Shadowed | None = None,
 ) -> Decision:
     """Judge a challenger against the present champion.
 
@@ -97,9 +113,18 @@ def decide(
             or it cannot score these readings.
         gate: What must be shown.
         no_champion: Why `champion` is None although there is one, such as changed sensors.
+        shadowed: What the challenger, or an earlier version of the same configuration, made of the
+            live stream beside the champion; None if there was none.
     """
-    if flaw := _flaw(challenger, gate):
+    if flaw := _flaw(challenger, gate) or objection(shadowed, gate):
         return Decision(promote=False, reason=flaw)
+    decision = _replayed(challenger, champion, gate, no_champion)
+    return replace(decision, reason=decision.reason + _in_shadow(shadowed, gate))
+
+
+def _replayed(
+    challenger: Replayed, champion: Replayed | None, gate: Gate, no_champion: str
+) -> Decision:
     if champion is None:
         why = no_champion or "it is the first model of its class"
         return Decision(promote=True, reason=f"{why}; {_figures(challenger)}")
@@ -110,7 +135,7 @@ def decide(
 
 def objection(shadowed: Shadowed | None, gate: Gate) -> str:
     """Return what a challenger's time in shadow says against it; empty where it says nothing."""
-    if shadowed is None or shadowed.readings < gate.min_shadow_readings:
+    if not _tells(shadowed, gate):
         return ""
     if shadowed.alert_rate > gate.max_false_alarm_rate:
         return (
@@ -124,7 +149,34 @@ def objection(shadowed: Shadowed | None, gate: Gate) -> str:
             f"{shadowed.machine_days:.2g} machine-days of the live stream, where the champion "
             f"opened {shadowed.champion_incidents}; {allowed:g} are allowed"
         )
+    # A quieter challenger may disagree: a champion that alarms too much is what it is to replace.
+    louder = shadowed.alert_rate > shadowed.champion_alert_rate
+    if louder and shadowed.agreement < gate.min_agreement:
+        return (
+            f"{shadowed.name} agrees with the champion on {shadowed.agreement:.1%} of the live "
+            f"readings and alarms more; {gate.min_agreement:.0%} are required"
+        )
+    if shadowed.score_drift > gate.max_score_drift:
+        return (
+            f"{shadowed.name} scores the live readings {shadowed.score_drift:.2f} higher than the "
+            f"champion on average; {gate.max_score_drift:g} is allowed"
+        )
     return ""
+
+
+def _tells(shadowed: Shadowed | None, gate: Gate) -> TypeGuard[Shadowed]:
+    """Say whether there was enough time in shadow to tell anything by."""
+    return shadowed is not None and shadowed.readings >= gate.min_shadow_readings
+
+
+def _in_shadow(shadowed: Shadowed | None, gate: Gate) -> str:
+    """Return what a time in shadow that speaks against nothing adds to a reason."""
+    if not _tells(shadowed, gate):
+        return ""
+    return (
+        f"; {shadowed.name} agreed with the champion on {shadowed.agreement:.1%} of "
+        f"{shadowed.readings} live readings in shadow"
+    )
 
 
 def _flaw(model: Replayed, gate: Gate) -> str:

@@ -1,6 +1,8 @@
 """The gate: what a challenger must show, and what it says when it does not."""
 
+from dataclasses import replace
 from math import nan
+from typing import Any
 
 import pytest
 
@@ -80,33 +82,57 @@ def test_why_there_is_no_champion_to_compare_with_is_told() -> None:
     assert decision.reason.startswith("the champion knows other sensors")
 
 
+QUIET = Shadowed(
+    name="v2",
+    readings=5000,
+    machine_days=0.5,
+    champion_incidents=3,
+    challenger_incidents=3,
+    champion_alert_rate=0.01,
+    alert_rate=0.01,
+    agreement=0.99,
+    score_drift=0.0,
+)
+
+
 @pytest.mark.parametrize(
-    ("readings", "ours", "theirs", "rate", "words"),
+    ("differs", "words"),
     [
-        (5000, 3, 9, 0.01, "would have opened 9 incidents in 0.5 machine-days"),
-        (5000, 3, 8, 0.01, ""),
-        (5000, 0, 2, 0.01, ""),
-        (5000, 0, 3, 0.01, "2 are allowed"),
-        (5000, 3, 3, 0.4, "alarms on 40.0% of the live readings"),
-        (100, 0, 50, 0.9, ""),
+        ({"challenger_incidents": 9}, "would have opened 9 incidents in 0.5 machine-days"),
+        ({"challenger_incidents": 8}, ""),
+        ({"champion_incidents": 0, "challenger_incidents": 2}, ""),
+        ({"champion_incidents": 0, "challenger_incidents": 3}, "2 are allowed"),
+        ({"alert_rate": 0.4}, "alarms on 40.0% of the live readings"),
+        ({"alert_rate": 0.25, "agreement": 0.75}, "agrees with the champion on 75.0%"),
+        ({"champion_alert_rate": 0.25, "agreement": 0.75}, ""),
+        ({"score_drift": 0.6}, "scores the live readings 0.60 higher"),
+        ({"score_drift": -0.6}, ""),
+        ({"readings": 100, "alert_rate": 0.9, "challenger_incidents": 50, "score_drift": 3.0}, ""),
     ],
 )
 def test_a_challengers_time_in_shadow_may_speak_against_it(
-    readings: int, ours: int, theirs: int, rate: float, words: str
+    differs: dict[str, Any], words: str
 ) -> None:
-    """Many more incidents than the champion's, beyond chance; a short time says nothing."""
-    shadowed = Shadowed(
-        name="v2",
-        readings=readings,
-        machine_days=0.5,
-        champion_incidents=ours,
-        challenger_incidents=theirs,
-        alert_rate=rate,
-        agreement=0.9,
-    )
+    """Alert volume, agreement and drift beyond chance; a short time says nothing."""
+    shadowed = replace(QUIET, **differs)
 
     told = objection(shadowed, GATE)
 
     assert words in told
     assert bool(told) == bool(words)
     assert objection(None, GATE) == ""
+    decision = decide(model("v3", 0.8, 0.9), model("v1", 0.5, 0.6), GATE, shadowed=shadowed)
+    assert decision.promote == (not words)
+    assert words in decision.reason
+
+
+def test_a_calm_time_in_shadow_is_named_and_replaces_no_gain() -> None:
+    """Who promotes reads that the configuration was tried; replay still has to be won."""
+    better = decide(model("v3", 0.8), model("v1", 0.5), GATE, shadowed=QUIET)
+    worse = decide(model("v3", 0.5), model("v1", 0.8), GATE, shadowed=QUIET)
+
+    assert better.promote
+    assert not worse.promote
+    for one in (better, worse):
+        assert "v2 agreed with the champion on 99.0% of 5000 live readings" in one.reason
+    assert "shadow" not in decide(model("v3", 0.8), model("v1", 0.5), GATE).reason
