@@ -2,25 +2,19 @@
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Event
 
-import numpy as np
-
-from domain.errors import BadInputError, ConflictError, ModelRejectedError
+from domain.errors import BadInputError, ConflictError
 from domain.machines import MachineClass
-from domain.pipeline import Pipeline
-from domain.readings import History
-from domain.risk.steps import step_us
 from observability.catalogue import DRIFT
 from ray_app.metrics import process_metrics
-from storage import failures, models, steps, sweeps
+from storage import failures, models, sweeps
 from storage.connect import Connection, session
-from storage.history import count_between, latest_instants, read_history
+from storage.history import count_between, latest_instants
 from storage.settings import StorageSettings
 from tuning import data, risk
-from tuning.causes import Diagnosis, Recent, diagnose
-from tuning.drift import Reference, overall, stability_index
+from tuning.change import Change, ChangeWatch
 from tuning.retraining import TrainingState, Verdict, is_due
 from tuning.settings import TuningSettings
 from tuning.sweep import run_sweep
@@ -33,30 +27,8 @@ _POLL_S = 20.0
 _ASKED_POLL_S = 1.0
 """Who asks for a sweep waits no longer than this for its beginning; the question is one look-up."""
 
-_DRIFT_S = 900.0
-"""Live readings that are compared with training: long enough to hold every regime."""
-
-_DRIFT_ROWS = 400
-"""Of each machine; evenly drawn, since neighbours say the same."""
-
-
-_CAUSE_STEPS = 180
-"""Steps in which the cause of a change is looked for: three hours of minutes."""
-
-_FAULTY_SHARE = 0.2
-"""A sensor that the watch doubted in so much of the last quarter of an hour is faulty."""
-
 _RISK_REST_S = 300.0
 """Labels that come one by one do not each make a risk model."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Champion:
-    """What drift is measured against, loaded once per version."""
-
-    version: int
-    reference: Reference | None
-    pipeline: Pipeline | None
 
 
 class RetrainerActor:
@@ -77,7 +49,7 @@ class RetrainerActor:
     ) -> None:
         self._storage, self._tuning, self._poll_s = storage, tuning, poll_s
         self._stop = Event()
-        self._champions: dict[str, _Champion] = {}
+        self._watch = ChangeWatch(tuning.margin_s)
         self._verdicts: dict[str, Verdict] = {}
         self._swept = 0
         self._risk_at: dict[str, float] = {}
@@ -185,9 +157,7 @@ class RetrainerActor:
         readings = count_between(on, names, start_us, end_us)
         trained = models.latest(on, kind.name)
         version = models.versions(on).get(kind.name, (None, ""))[0]
-        drift, diagnosis = (
-            (None, None) if version is None else self._drift(on, kind, names, version)
-        )
+        change = Change() if version is None else self._watch.look(on, kind, names, version)
         return TrainingState(
             has_champion=version is not None,
             readings=readings,
@@ -199,52 +169,8 @@ class RetrainerActor:
             since_training_s=None if trained is None else time.time() - trained.at.timestamp(),
             since_attempt_s=attempts.since_end_s,
             attempts_today=attempts.today,
-            drift=drift,
-            diagnosis=diagnosis,
+            drift=change.index,
+            diagnosis=change.diagnosis,
             feedback=0 if trained is None else failures.recorded_since(on, kind.name, trained.at),
             running=attempts.running,
         )
-
-    def _drift(
-        self, on: Connection, kind: MachineClass, names: list[str], version: int
-    ) -> tuple[float | None, Diagnosis | None]:
-        known = self._champions.get(kind.name)
-        if known is None or known.version != version:
-            known = _champion(on, kind, version)
-            self._champions[kind.name] = known
-        newest = latest_instants(on, names)
-        if known.reference is None or known.pipeline is None or not newest:
-            return None, None
-        end_us = max(newest.values()) + 1
-        parts = read_history(on, list(newest), end_us - round(_DRIFT_S * 1e6), end_us)
-        drawn = [one.values[:: -(-len(one) // _DRIFT_ROWS)] for one in parts if len(one)]
-        index = overall(stability_index(known.reference, np.concatenate(drawn)))
-        length = step_us(kind.period_s)
-        start_us = max(0, end_us - _CAUSE_STEPS * length)
-        hours = steps.read(on, list(newest), start_us, end_us, step_us=length)
-        fleet = [
-            _recent(known.pipeline, whole, last)
-            for whole, last in zip(hours, parts, strict=True)
-            if len(whole) and len(last)
-        ]
-        return index, diagnose(known.reference, fleet, kind.sensor_names)
-
-
-def _recent(pipeline: Pipeline, hours: History, last: History) -> Recent:
-    faults = pipeline.watch.check(pipeline.watch.new_memory(), last.values) > 0
-    return Recent(
-        machine=hours.machine, values=hours.values, faulty=faults.mean(axis=0) > _FAULTY_SHARE
-    )
-
-
-def _champion(on: Connection, kind: MachineClass, version: int) -> _Champion:
-    nothing = _Champion(version=version, reference=None, pipeline=None)
-    try:
-        package = models.get(on, kind.name, version).package
-        pipeline = Pipeline.from_package(package, f"{kind.name} version {version}")
-    except ModelRejectedError:
-        return nothing
-    record = pipeline.about.get("drift")
-    if pipeline.machine_class.sensor_names != kind.sensor_names or not isinstance(record, dict):
-        return nothing
-    return _Champion(version=version, reference=Reference.from_json(record), pipeline=pipeline)

@@ -23,7 +23,12 @@ class Suspicion:
 
 
 def suspected(
-    on: Connection, machines: Sequence[str], start_us: int, end_us: int
+    on: Connection,
+    machines: Sequence[str],
+    start_us: int,
+    end_us: int,
+    *,
+    incidents: bool = True,
 ) -> list[Suspicion]:
     """Return failures, incidents and maintenance of machines that touch a period, by beginning.
 
@@ -36,6 +41,7 @@ def suspected(
         machines: Names.
         start_us: Leave out what ended before, microseconds UTC.
         end_us: Leave out what began at this instant or later.
+        incidents: Whether incidents count; else only what people said does.
     """
     found = rows(
         on,
@@ -44,7 +50,7 @@ def suspected(
             SELECT machine_key, onset AS began, ended FROM failures WHERE source <> 'simulator'
             UNION ALL
             SELECT machine_key, began, closed FROM incidents
-            WHERE kind = 'machine' AND feedback IS DISTINCT FROM 'false'
+            WHERE %(incidents)s AND kind = 'machine' AND feedback IS DISTINCT FROM 'false'
             UNION ALL
             SELECT k.key, w.starts, w.ends FROM maintenance AS w JOIN machines AS k
             ON k.key = w.machine_key OR k.machine_class = w.machine_class
@@ -53,7 +59,8 @@ def suspected(
         AND (s.ended IS NULL OR s.ended >= %(start)s) AND s.began < %(end)s
         ORDER BY s.began, m.name
         """,
-        {"machines": list(machines), "start": instant(start_us), "end": instant(end_us)},
+        {"machines": list(machines), "start": instant(start_us), "end": instant(end_us)}
+        | {"incidents": incidents},
     )
     return [
         Suspicion(

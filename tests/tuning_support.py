@@ -34,8 +34,9 @@ def store(
     kind: MachineClass = FAN,
     start_us: int = START_US,
     seed: int = 0,
+    moved: float = 0.0,
 ) -> None:
-    """Register a class with machines and store readings of each at 2 Hz."""
+    """Register a class with machines and store readings of each at 2 Hz, all values moved."""
     with session(storage) as on:
         roster_store.register_class(on, kind)
         machines = roster_store.register_machines(on, names, kind.name)
@@ -45,7 +46,7 @@ def store(
             machine_class=kind,
             machine_keys=np.full(rows, machines[name].key, dtype=np.int32),
             instants_us=instants,
-            values=np.ascontiguousarray(values(at, rows, seed)[:, : len(kind.sensors)]),
+            values=np.ascontiguousarray(values(at, rows, seed)[:, : len(kind.sensors)]) + moved,
         )
         for at, name in enumerate(names)
     )

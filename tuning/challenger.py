@@ -1,23 +1,26 @@
 """The best of a sweep and the present champion, replayed on the same readings and faults."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from domain.errors import ModelRejectedError, PlatformError
 from domain.labelled import LabelResult, Piece, judge_labelled
 from domain.pipeline import Pipeline
+from domain.pipeline_spec import PipelineSpec
 from domain.replay import ReplayResult, replay_score
 from storage import models, shadow
 from storage.connect import Connection
+from storage.shadow import ShadowRow
+from tuning.by_labels import Labelled
 from tuning.data import Dataset
 from tuning.drift import Reference
 from tuning.objective import TrialRecord
-from tuning.promotion import Labelled, Replayed, Shadowed
+from tuning.promotion import Replayed, Shadowed
 
 REPLAY_TIE: Final = 0.05
 """Finalists closer than this in replay are as good as each other: on labelled data so much between
@@ -71,26 +74,7 @@ class Challenger:
 
     def replayed(self, version: int) -> Replayed:
         """Return what the gate asks for."""
-        return _replayed(f"version {version}", self.replays)
-
-    def by_labels(self, version: int) -> Labelled | None:
-        """Return what the gate asks of the labels; None without any."""
-        return _labelled(f"version {version}", self.labelled)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """The present champion under the challenger's exam.
-
-    Attributes:
-        replayed: Its replays; None if there is no champion, or none that can be examined.
-        labelled: What labels say of it; None without any.
-        why: Why there is one and it cannot be examined; else empty.
-    """
-
-    replayed: Replayed | None = None
-    labelled: Labelled | None = None
-    why: str = ""
+        return _replayed(f"version {version}", self.replays, self.labelled)
 
 
 def best(trials: list[TrialRecord]) -> TrialRecord:
@@ -155,7 +139,7 @@ def train(  # noqa: PLR0913 - keyword-only but for what it is made of
 
 def examine_champion(
     on: Connection, fresh: Dataset, *, seed: int, replays: int, pieces: Sequence[Piece] = ()
-) -> Standing:
+) -> tuple[Replayed | None, str]:
     """Judge the champion by what the challenger is judged by.
 
     It may have learnt from some of these readings, which only makes the gate harder to pass.
@@ -166,22 +150,23 @@ def examine_champion(
         seed: Of the first replay.
         replays: How many.
         pieces: Periods that people judged.
+
+    Returns:
+        None if there is no champion, or none that can score these readings, and why not.
     """
     name = fresh.machine_class.name
     try:
         stored = models.champion(on, name)
         if stored is None:
-            return Standing()
+            return None, ""
         label = f"version {stored.version}"
         pipeline = Pipeline.from_package(stored.package, f"{name} {label}")
     except ModelRejectedError as error:
-        return Standing(why=f"the champion cannot be loaded ({error.reason})")
+        return None, f"the champion cannot be loaded ({error.reason})"
     if pipeline.machine_class.sensor_names != fresh.machine_class.sensor_names:
-        return Standing(why="the champion knows other sensors than the class has now")
-    return Standing(
-        replayed=_replayed(label, _replay(pipeline, fresh, seed, replays)),
-        labelled=_labelled(label, judge_labelled(pipeline, pieces) if pieces else None),
-    )
+        return None, "the champion knows other sensors than the class has now"
+    labelled = judge_labelled(pipeline, pieces) if pieces else None
+    return _replayed(label, _replay(pipeline, fresh, seed, replays), labelled), ""
 
 
 def shadowed(on: Connection, machine_class: str, version: int) -> Shadowed | None:
@@ -190,17 +175,48 @@ def shadowed(on: Connection, machine_class: str, version: int) -> Shadowed | Non
     found = shadow.listed(
         on, machine_class=machine_class, challenger=version, champion=line[-1] if line else 0
     )
-    if not found:
+    return _shadowed(found[0]) if found else None
+
+
+def shadowed_alike(on: Connection, machine_class: str, spec: PipelineSpec) -> Shadowed | None:
+    """Return what the newest version of a configuration made of the live stream, if one did.
+
+    A model at the end of its sweep is a second old and was never in shadow. An earlier fit of the
+    same configuration, which the gate refused or which waits for a promotion, often was.
+
+    Args:
+        on: A session.
+        machine_class: The class.
+        spec: The configuration.
+    """
+    line = models.champion_line(on, machine_class)
+    champion = line[-1] if line else 0
+    for one in shadow.listed(on, machine_class=machine_class, champion=champion):
+        params = models.get(on, machine_class, one.challenger).params
+        if _spec_of(params) == spec:
+            return _shadowed(one)
+    return None
+
+
+def _spec_of(params: Mapping[str, Any]) -> PipelineSpec | None:
+    """Return the configuration of a stored version; None where another release wrote it."""
+    try:
+        return PipelineSpec.from_dict(dict(params["spec"]))
+    except (KeyError, PlatformError):
         return None
-    one = found[0]
+
+
+def _shadowed(one: ShadowRow) -> Shadowed:
     return Shadowed(
-        name=f"version {version}",
+        name=f"version {one.challenger}",
         readings=one.readings,
         machine_days=one.machine_days,
         champion_incidents=round((one.champion_incidents or 0.0) * one.machine_days),
         challenger_incidents=round((one.challenger_incidents or 0.0) * one.machine_days),
+        champion_alert_rate=one.champion_alert_rate,
         alert_rate=one.challenger_alert_rate,
         agreement=one.agreement,
+        score_drift=one.score_drift,
     )
 
 
@@ -211,18 +227,17 @@ def _replay(
     return tuple(replay_score(pipeline, fresh.histories, seed=one) for one in seeds)
 
 
-def _replayed(name: str, results: tuple[ReplayResult, ...]) -> Replayed:
+def _replayed(
+    name: str, results: tuple[ReplayResult, ...], labelled: LabelResult | None
+) -> Replayed:
     return Replayed(
         name=name,
         objectives=tuple(one.objective for one in results),
         detection=float(np.mean([one.detection for one in results])),
         false_alarm_rate=float(np.mean([one.false_alarm_rate for one in results])),
-    )
-
-
-def _labelled(name: str, result: LabelResult | None) -> Labelled | None:
-    if result is None:
-        return None
-    return Labelled(
-        name=name, right=result.right, objective=result.objective, words=result.sentence()
+        labels=None
+        if labelled is None
+        else Labelled(
+            right=labelled.right, objective=labelled.objective, words=labelled.sentence()
+        ),
     )

@@ -12,9 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
+from domain.laid_faults import DEFAULT_RULES, lay_fault
 from domain.pipeline import Pipeline
 from domain.readings import History
-from domain.replay import DEFAULT_RULES, lay_fault, partial_auc
+from domain.replay import partial_auc
 from tuning.objective import FAILED, TrialRecord
 
 _HEALTHY, _FAULTY, _LIMIT = "#2a7f9e", "#c8553d", "#333333"

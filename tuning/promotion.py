@@ -6,8 +6,11 @@ their objectives are compared in pairs: one pair per replay seed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import comb, isfinite, sqrt
+from math import isfinite, sqrt
 from statistics import fmean, stdev
+from typing import TypeGuard
+
+from tuning.by_labels import Labelled, paired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,34 +22,19 @@ class Replayed:
         objectives: Label-free objective of each replay, in the order of its seeds; 0 to 1.
         detection: Share of injected faults that were detected, mean over the replays; 0 to 1.
         false_alarm_rate: Share of untouched readings above the threshold, mean; 0 to 1.
+        labels: What judgements of people say of it; None without any.
     """
 
     name: str
     objectives: tuple[float, ...]
     detection: float
     false_alarm_rate: float
+    labels: Labelled | None = None
 
     @property
     def objective(self) -> float:
         """Mean over the replays."""
         return fmean(self.objectives)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """How one model did where people said what was what (`domain.labelled`).
-
-    Attributes:
-        name: Model and version, for the reason.
-        right: Per judged period, in one order for all models: it was judged right.
-        objective: Youden's index; -1 to 1.
-        words: The counts for people.
-    """
-
-    name: str
-    right: tuple[bool, ...]
-    objective: float
-    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +53,10 @@ class Gate:
         label_chance: Probability that what it wins was chance, below which labels promote a
             challenger that replay finds as good as the champion.
         replay_tie: A loss in the objective up to here is as good.
+        min_agreement: A challenger that alarms more than the champion must agree with it on such a
+            share of readings; 0 to 1.
+        max_score_drift: So much may a challenger's mean score in shadow lie above the champion's;
+            1 is the way from nothing to an alarm.
     """
 
     max_false_alarm_rate: float = 0.3
@@ -77,6 +69,8 @@ class Gate:
     label_spare: int = 1
     label_chance: float = 0.1
     replay_tie: float = 0.05
+    min_agreement: float = 0.8
+    max_score_drift: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +78,15 @@ class Shadowed:
     """What a challenger made of the live stream beside the champion; both saw the same readings.
 
     Attributes:
-        name: Model and version, for the reason.
+        name: Version that was in shadow, for the reason.
         readings: That both scored.
         machine_days: That they stand for.
         champion_incidents: How many the champion opened.
         challenger_incidents: How many the challenger would have.
-        alert_rate: Share of readings that the challenger found anomalous; 0 to 1.
+        champion_alert_rate: Share of readings that the champion found anomalous; 0 to 1.
+        alert_rate: Share that the challenger did.
         agreement: Share of readings on which both said the same; 0 to 1.
+        score_drift: Mean of the challenger's scores less the champion's.
     """
 
     name: str
@@ -98,8 +94,10 @@ class Shadowed:
     machine_days: float
     champion_incidents: int
     challenger_incidents: int
+    champion_alert_rate: float
     alert_rate: float
     agreement: float
+    score_drift: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,14 +108,13 @@ class Decision:
     reason: str
 
 
-def decide(  # noqa: PLR0913 - keyword-only but for the models
+def decide(
     challenger: Replayed,
     champion: Replayed | None,
     gate: Gate,
     *,
     no_champion: str = "",
-    labels: Labelled | None = None,
-    champion_labels: Labelled | None = None,
+    shadowed: Shadowed | None = None,
 ) -> Decision:
     """Judge a challenger against the present champion.
 
@@ -127,50 +124,49 @@ def decide(  # noqa: PLR0913 - keyword-only but for the models
             or it cannot score these readings.
         gate: What must be shown.
         no_champion: Why `champion` is None although there is one, such as changed sensors.
-        labels: What people's judgements say of the challenger; None without any.
-        champion_labels: What they say of the champion.
+        shadowed: What the challenger, or an earlier version of the same configuration, made of the
+            live stream beside the champion; None if there was none.
 
     Returns:
-        With labels, the reason says what they say, whether they decided or not.
+        The reason also says what labels and a time in shadow say, whether they decided or not.
     """
-    decision = _decided(challenger, champion, gate, no_champion, labels, champion_labels)
-    if labels is None:
-        return decision
-    beside = f", {champion_labels.name} {champion_labels.words}" if champion_labels else ""
-    return replace(decision, reason=f"{decision.reason}; {labels.name} {labels.words}{beside}")
-
-
-def _decided(  # noqa: PLR0913, PLR0917 - as `decide`
-    challenger: Replayed,
-    champion: Replayed | None,
-    gate: Gate,
-    no_champion: str,
-    labels: Labelled | None,
-    champion_labels: Labelled | None,
-) -> Decision:
-    if flaw := _flaw(challenger, gate):
+    if flaw := _flaw(challenger, gate) or objection(shadowed, gate):
         return Decision(promote=False, reason=flaw)
+    decision = _judged(challenger, champion, gate, no_champion)
+    beside = _in_labels(challenger, champion) + _in_shadow(shadowed, gate)
+    return replace(decision, reason=decision.reason + beside)
+
+
+def _judged(
+    challenger: Replayed, champion: Replayed | None, gate: Gate, no_champion: str
+) -> Decision:
     if champion is None:
         why = no_champion or "it is the first model of its class"
         return Decision(promote=True, reason=f"{why}; {_figures(challenger)}")
-    won, lost = _paired(labels, champion_labels)
-    worse = labels and champion_labels and labels.objective < champion_labels.objective
-    if worse and lost - won > gate.label_spare:
-        return Decision(promote=False, reason=f"labels speak for {champion.name} in {lost} periods")
+    pairing = paired(challenger.labels, champion.labels)
+    if pairing.worse and pairing.lost - pairing.won > gate.label_spare:
+        why = f"labels speak for {champion.name} in {pairing.lost} periods"
+        return Decision(promote=False, reason=why)
     if decayed := _flaw(champion, gate):
         return Decision(promote=True, reason=f"the champion no longer holds: {decayed}")
     compared = _compare(challenger, champion, gate)
     as_good = challenger.objective >= champion.objective - gate.replay_tie
-    if not compared.promote and as_good and _by_chance(won, lost) < gate.label_chance:
-        return Decision(
-            promote=True, reason=f"labels speak for it in {won} periods; {compared.reason}"
-        )
+    if not compared.promote and as_good and pairing.chance < gate.label_chance:
+        why = f"labels speak for it in {pairing.won} periods; {compared.reason}"
+        return Decision(promote=True, reason=why)
     return compared
+
+
+def _in_labels(challenger: Replayed, champion: Replayed | None) -> str:
+    """Return what labels say of both, to add to a reason."""
+    told = [one for one in (challenger, champion) if one is not None and one.labels is not None]
+    words = ", ".join(f"{one.name} {one.labels.words}" for one in told if one.labels)
+    return f"; {words}" if words else ""
 
 
 def objection(shadowed: Shadowed | None, gate: Gate) -> str:
     """Return what a challenger's time in shadow says against it; empty where it says nothing."""
-    if shadowed is None or shadowed.readings < gate.min_shadow_readings:
+    if not _tells(shadowed, gate):
         return ""
     if shadowed.alert_rate > gate.max_false_alarm_rate:
         return (
@@ -184,7 +180,34 @@ def objection(shadowed: Shadowed | None, gate: Gate) -> str:
             f"{shadowed.machine_days:.2g} machine-days of the live stream, where the champion "
             f"opened {shadowed.champion_incidents}; {allowed:g} are allowed"
         )
+    # A quieter challenger may disagree: a champion that alarms too much is what it is to replace.
+    louder = shadowed.alert_rate > shadowed.champion_alert_rate
+    if louder and shadowed.agreement < gate.min_agreement:
+        return (
+            f"{shadowed.name} agrees with the champion on {shadowed.agreement:.1%} of the live "
+            f"readings and alarms more; {gate.min_agreement:.0%} are required"
+        )
+    if shadowed.score_drift > gate.max_score_drift:
+        return (
+            f"{shadowed.name} scores the live readings {shadowed.score_drift:.2f} higher than the "
+            f"champion on average; {gate.max_score_drift:g} is allowed"
+        )
     return ""
+
+
+def _tells(shadowed: Shadowed | None, gate: Gate) -> TypeGuard[Shadowed]:
+    """Say whether there was enough time in shadow to tell anything by."""
+    return shadowed is not None and shadowed.readings >= gate.min_shadow_readings
+
+
+def _in_shadow(shadowed: Shadowed | None, gate: Gate) -> str:
+    """Return what a time in shadow that speaks against nothing adds to a reason."""
+    if not _tells(shadowed, gate):
+        return ""
+    return (
+        f"; {shadowed.name} agreed with the champion on {shadowed.agreement:.1%} of "
+        f"{shadowed.readings} live readings in shadow"
+    )
 
 
 def _flaw(model: Replayed, gate: Gate) -> str:
@@ -211,21 +234,6 @@ def _compare(challenger: Replayed, champion: Replayed, gate: Gate) -> Decision:
         f"{champion.objective:.3f}: a gain of {gain:+.3f} where {needed:.3f} is needed"
     )
     return Decision(promote=gain > needed, reason=comparison)
-
-
-def _paired(one: Labelled | None, other: Labelled | None) -> tuple[int, int]:
-    """Return in how many judged periods only `one` is right, and in how many only `other`."""
-    if one is None or other is None:
-        return 0, 0
-    pairs = list(zip(one.right, other.right, strict=True))
-    return sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
-
-
-def _by_chance(won: int, lost: int) -> float:
-    """Return how likely so many wins are among equals: McNemar's exact test, one-sided."""
-    count = won + lost
-    ways: int = sum(comb(count, more) for more in range(won, count + 1))
-    return ways / 2.0**count
 
 
 def _standard_error(gains: Sequence[float]) -> float:

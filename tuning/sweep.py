@@ -3,7 +3,8 @@
 1. Hold the class, so that no other sweep of it runs; record that this one does.
 2. Read the newest healthy history, once, and the periods that people judged.
 3. Try configurations on Ray Tune; log them to MLflow beside, without waiting for it.
-4. Replay the best of them and the present champion on the same readings and faults.
+4. Replay the best of them and the present champion on the same readings and faults; where the same
+   configuration was in shadow before, what it made of the live stream counts as well.
 5. Fit the best to all of the history, under the version that the registry gives.
 6. One transaction: package, that it was trained, that it was promoted or refused, and why.
 7. MLflow's aliases follow, with figures, pictures and the model's card.
@@ -292,17 +293,17 @@ class _Sweep:
         }
         made = challengers.train(challengers.best(trials), dataset, fresh, **judging)
         with session(self._storage) as on:
-            standing = challengers.examine_champion(on, fresh, **judging)
+            champion, no_champion = challengers.examine_champion(on, fresh, **judging)
             taken = models.latest_version(on, self._name)
+            shadowed = challengers.shadowed_alike(on, self._name, made.serving.spec)
         tracking = log.drain(say=self._say)
         version, trouble = publish.number(made, log, tracking, taken=taken, sweep=self._sweep)
         decision = decide(
             made.replayed(version),
-            standing.replayed,
+            champion,
             settings.gate,
-            no_champion=standing.why,
-            labels=made.by_labels(version),
-            champion_labels=standing.labelled,
+            no_champion=no_champion,
+            shadowed=shadowed,
         )
         with session(self._storage) as on:
             line = publish.store(

@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -14,13 +15,16 @@ from domain.errors import (
     NoChampionError,
     NotFoundError,
 )
-from storage import failures, models, roster_store, sweeps
+from domain.pipeline_spec import PipelineSpec
+from storage import failures, models, roster_store, shadow, sweeps
 from storage.connect import rows, session
 from storage.history import instant
 from storage.settings import StorageSettings
+from storage.shadow import Tally
 from storage.suspicion import Suspicion, suspected
 from tests.tuning_support import FAN, START_US, store
 from tuning import data, labelled
+from tuning.challenger import shadowed_alike
 from tuning.data import Selection
 
 WANTED = Selection(lookback_s=3600, margin_s=10, min_rows=600, max_rows=100_000)
@@ -164,6 +168,40 @@ def test_a_damaged_package_is_not_given_out(storage: StorageSettings) -> None:
         rows(on, "UPDATE models SET package = 'tampered' WHERE version = 1")
     with pytest.raises(ModelRejectedError, match="SHA-256"), session(storage) as on:
         models.champion(on, FAN.name)
+
+
+def test_only_the_same_configurations_time_in_shadow_counts(storage: StorageSettings) -> None:
+    """Beside the present champion, and of versions whose configuration is known."""
+    promote(storage, 1)
+    spec = PipelineSpec(window_s=12.5)
+    alike = replace(version(4, b"4"), params={"spec": asdict(spec)})
+    beside = Tally(
+        machine_class=FAN.name,
+        champion=1,
+        challenger=2,
+        readings=4000,
+        machine_s=2000.0,
+        champion_alerts=40,
+        challenger_alerts=80,
+        both_alerts=40,
+        challenger_sum=400.0,
+    )
+    with session(storage) as on:
+        models.add_version(on, alike, actor="test", reason="made")
+        # What 2 was made with nobody wrote down.
+        shadow.add(on, [beside, replace(beside, challenger=4)])
+        found = shadowed_alike(on, FAN.name, spec)
+        other = shadowed_alike(on, FAN.name, replace(spec, window_s=13.0))
+    promote(storage, 3)
+    with session(storage) as on:
+        beside_another = shadowed_alike(on, FAN.name, spec)
+
+    assert found is not None
+    assert (found.name, found.readings) == ("version 4", 4000)
+    assert (found.champion_alert_rate, found.alert_rate) == (0.01, 0.02)
+    assert (found.agreement, found.score_drift) == (0.99, 0.1)
+    assert other is None
+    assert beside_another is None
 
 
 def test_one_sweep_of_a_class_at_a_time(storage: StorageSettings) -> None:

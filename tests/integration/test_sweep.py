@@ -23,9 +23,10 @@ from domain.errors import (
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
 from observability.catalogue import SWEEP_TRIALS, Metric, NoMetrics
-from storage import failures, fleet, models, sweeps
+from storage import failures, fleet, models, shadow, sweeps
 from storage.connect import rows, session
 from storage.settings import StorageSettings
+from storage.shadow import Tally
 from tests.tuning_support import FAN, START_US, store
 from tuning.promotion import Gate
 from tuning.settings import TuningSettings
@@ -188,6 +189,32 @@ def test_without_mlflow_a_model_still_serves_and_equal_seeds_give_it_again(
         assert models.versions(on)["fan"][0] == 1
         first, second = (models.get(on, "fan", version) for version in (1, 2))
     assert first.sha256 == second.sha256
+    _check_shadow_is_read(database)
+
+
+def _check_shadow_is_read(database: StorageSettings) -> None:
+    """The gate heeds what an earlier version of the same configuration did in shadow."""
+    settings = replace(QUICK, max_concurrent=1)
+    tally = Tally(
+        machine_class="fan",
+        champion=1,
+        challenger=2,
+        readings=5000,
+        champion_alerts=10,
+        challenger_alerts=4000,
+        both_alerts=10,
+    )
+    with session(database) as on:
+        shadow.add(on, [tally])
+    loud = run_sweep(database, settings)
+    with session(database) as on:
+        rows(on, "UPDATE shadow_periods SET challenger_alerts = 10")
+    calm = run_sweep(database, settings)
+
+    assert (loud.version, loud.promoted) == (3, False)
+    assert loud.reason == "version 2 alarms on 80.0% of the live readings, 30% are allowed"
+    assert (calm.version, calm.promoted) == (4, False)
+    assert "is needed; version 2 agreed with the champion on 100.0% of 5000 live" in calm.reason
 
 
 @pytest.mark.usefixtures("cluster")

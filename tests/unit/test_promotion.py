@@ -1,10 +1,13 @@
 """The gate: what a challenger must show, and what it says when it does not."""
 
+from dataclasses import replace
 from math import nan
+from typing import Any
 
 import pytest
 
-from tuning.promotion import Gate, Labelled, Replayed, Shadowed, decide, objection
+from tuning.by_labels import Labelled
+from tuning.promotion import Gate, Replayed, Shadowed, decide, objection
 
 GATE = Gate(max_false_alarm_rate=0.3, min_detection=0.2, min_gain=0.01, noise_factor=2.0)
 
@@ -80,56 +83,76 @@ def test_why_there_is_no_champion_to_compare_with_is_told() -> None:
     assert decision.reason.startswith("the champion knows other sensors")
 
 
+QUIET = Shadowed(
+    name="v2",
+    readings=5000,
+    machine_days=0.5,
+    champion_incidents=3,
+    challenger_incidents=3,
+    champion_alert_rate=0.01,
+    alert_rate=0.01,
+    agreement=0.99,
+    score_drift=0.0,
+)
+
+
 @pytest.mark.parametrize(
-    ("readings", "ours", "theirs", "rate", "words"),
+    ("differs", "words"),
     [
-        (5000, 3, 9, 0.01, "would have opened 9 incidents in 0.5 machine-days"),
-        (5000, 3, 8, 0.01, ""),
-        (5000, 0, 2, 0.01, ""),
-        (5000, 0, 3, 0.01, "2 are allowed"),
-        (5000, 3, 3, 0.4, "alarms on 40.0% of the live readings"),
-        (100, 0, 50, 0.9, ""),
+        ({"challenger_incidents": 9}, "would have opened 9 incidents in 0.5 machine-days"),
+        ({"challenger_incidents": 8}, ""),
+        ({"champion_incidents": 0, "challenger_incidents": 2}, ""),
+        ({"champion_incidents": 0, "challenger_incidents": 3}, "2 are allowed"),
+        ({"alert_rate": 0.4}, "alarms on 40.0% of the live readings"),
+        ({"alert_rate": 0.25, "agreement": 0.75}, "agrees with the champion on 75.0%"),
+        ({"champion_alert_rate": 0.25, "agreement": 0.75}, ""),
+        ({"score_drift": 0.6}, "scores the live readings 0.60 higher"),
+        ({"score_drift": -0.6}, ""),
+        ({"readings": 100, "alert_rate": 0.9, "challenger_incidents": 50, "score_drift": 3.0}, ""),
     ],
 )
 def test_a_challengers_time_in_shadow_may_speak_against_it(
-    readings: int, ours: int, theirs: int, rate: float, words: str
+    differs: dict[str, Any], words: str
 ) -> None:
-    """Many more incidents than the champion's, beyond chance; a short time says nothing."""
-    shadowed = Shadowed(
-        name="v2",
-        readings=readings,
-        machine_days=0.5,
-        champion_incidents=ours,
-        challenger_incidents=theirs,
-        alert_rate=rate,
-        agreement=0.9,
-    )
+    """Alert volume, agreement and drift beyond chance; a short time says nothing."""
+    shadowed = replace(QUIET, **differs)
 
     told = objection(shadowed, GATE)
 
     assert words in told
     assert bool(told) == bool(words)
     assert objection(None, GATE) == ""
+    decision = decide(model("v3", 0.8, 0.9), model("v1", 0.5, 0.6), GATE, shadowed=shadowed)
+    assert decision.promote == (not words)
+    assert words in decision.reason
 
 
-def judged(name: str, right: str, objective: float) -> Labelled:
-    """Return what labels say of a model: `+` for a period it judged right."""
-    return Labelled(
-        name=name,
+def test_a_calm_time_in_shadow_is_named_and_replaces_no_gain() -> None:
+    """Who promotes reads that the configuration was tried; replay still has to be won."""
+    better = decide(model("v3", 0.8), model("v1", 0.5), GATE, shadowed=QUIET)
+    worse = decide(model("v3", 0.5), model("v1", 0.8), GATE, shadowed=QUIET)
+
+    assert better.promote
+    assert not worse.promote
+    for one in (better, worse):
+        assert "v2 agreed with the champion on 99.0% of 5000 live readings" in one.reason
+    assert "shadow" not in decide(model("v3", 0.8), model("v1", 0.5), GATE).reason
+
+
+def judged(model: Replayed, right: str, objective: float) -> Replayed:
+    """Return a model with what labels say of it: `+` for a period it judged right."""
+    labels = Labelled(
         right=tuple(one == "+" for one in right),
         objective=objective,
         words=f"is right in {right.count('+')} of {len(right)}",
     )
+    return replace(model, labels=labels)
 
 
 def test_labels_are_told_even_where_they_decide_nothing() -> None:
     """The reason names them beside replay's figures."""
     decision = decide(
-        model("v2", 0.7, 0.7),
-        model("v1", 0.6, 0.6),
-        GATE,
-        labels=judged("v2", "++-", 0.6),
-        champion_labels=judged("v1", "+++", 0.9),
+        judged(model("v2", 0.7, 0.7), "++-", 0.6), judged(model("v1", 0.6, 0.6), "+++", 0.9), GATE
     )
 
     assert decision.promote
@@ -139,11 +162,7 @@ def test_labels_are_told_even_where_they_decide_nothing() -> None:
 def test_who_loses_what_people_labelled_is_refused_in_spite_of_replay() -> None:
     """More than one judged period is lost, and the champion does better by labels over all."""
     decision = decide(
-        model("v2", 0.8, 0.8),
-        model("v1", 0.6, 0.6),
-        GATE,
-        labels=judged("v2", "+--", 0.2),
-        champion_labels=judged("v1", "+++", 0.9),
+        judged(model("v2", 0.8, 0.8), "+--", 0.2), judged(model("v1", 0.6, 0.6), "+++", 0.9), GATE
     )
 
     assert not decision.promote
@@ -153,11 +172,9 @@ def test_who_loses_what_people_labelled_is_refused_in_spite_of_replay() -> None:
 def test_an_alarm_that_never_ends_is_not_kept_by_the_failures_it_met() -> None:
     """It is right in every failure, but its index is that of chance."""
     decision = decide(
-        model("v2", 0.6, far=0.01),
-        model("v1", 0.6, far=0.9),
+        judged(model("v2", 0.6, far=0.01), "+--", 0.3),
+        judged(model("v1", 0.6, far=0.9), "+++", 0.1),
         GATE,
-        labels=judged("v2", "+--", 0.3),
-        champion_labels=judged("v1", "+++", 0.1),
     )
 
     assert decision.promote
@@ -175,11 +192,9 @@ def test_labels_promote_what_replay_finds_as_good(
 ) -> None:
     """Beyond chance only, and not where replay finds the challenger worse."""
     decision = decide(
-        model("v2", objective),
-        model("v1", 0.6),
+        judged(model("v2", objective), right, 0.9),
+        judged(model("v1", 0.6), "--" + "-" * (len(right) - 2), 0.1),
         GATE,
-        labels=judged("v2", right, 0.9),
-        champion_labels=judged("v1", "--" + "-" * (len(right) - 2), 0.1),
     )
 
     assert decision.promote is promoted

@@ -5,18 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from domain.pipeline import Pipeline
-from domain.pipeline_spec import PipelineSpec
-from domain.replay import (
+from domain.laid_faults import (
     DEFAULT_RULES,
     MIN_HELD_OUT,
     ReplayRules,
-    evaluate,
     lay_fault,
-    partial_auc,
-    replay_score,
     short_term_sd,
 )
+from domain.pipeline import Pipeline
+from domain.pipeline_spec import PipelineSpec
+from domain.replay import evaluate, partial_auc, replay_score
 from tests.unit.learning_samples import healthy, machine_class
 
 HISTORIES = tuple(healthy(seed) for seed in range(4))
@@ -102,6 +100,40 @@ def test_a_fault_is_sustained_subtle_and_in_few_sensors() -> None:
         assert (moved[onset:, touched] > 0.99).all()
         assert moved.max() < 4.01
         assert not moved[: len(values) // 8].any()
+
+
+def test_a_sensor_alone_has_faults_that_leave_its_own_wandering() -> None:
+    """No other sensor tells its slow course from a fault, so short-term noise is no size for it."""
+    rng = np.random.default_rng(0)
+    wandering = 10 * np.sin(np.arange(400) / 50)[:, None] + rng.normal(0, 0.1, (400, 1))
+    noise, whole = short_term_sd(wandering)[0], wandering.std()
+
+    sizes = []
+    for _ in range(50):
+        onset, faulty = lay_fault(wandering, rng)
+        sizes.append(np.abs(faulty - wandering)[onset:].min())
+
+    assert 3 * noise < whole
+    assert min(sizes) > 0.99 * whole
+    assert max(sizes) < 4.01 * whole
+
+
+@pytest.mark.parametrize(("machines", "each"), [(0, 18), (1, 18), (2, 9), (5, 4), (6, 3), (50, 3)])
+def test_few_machines_get_more_faults_each(machines: int, each: int) -> None:
+    """A judgement by three faults would be a lottery."""
+    assert ReplayRules().episodes_of(machines) == each
+
+
+def test_a_machine_alone_is_replayed_with_as_many_faults_as_a_small_fleet() -> None:
+    """Every fault that is laid is judged."""
+    one = HISTORIES[:1]
+    pipeline, many = evaluate(SPEC, one, machine_class(), seed=0)
+    few = replay_score(pipeline, one, seed=0, rules=ReplayRules(least_episodes=0))
+
+    assert (many.episodes_detected * 18).is_integer()
+    assert (few.episodes_detected * 3) % 1 == pytest.approx(0, abs=1e-9)
+    assert many.false_alarm_rate == few.false_alarm_rate
+    assert many.detection != few.detection
 
 
 def test_short_term_deviations_survive_holes_and_steps() -> None:
