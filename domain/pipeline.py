@@ -4,7 +4,7 @@ The sweep, the stream, the backtest and the HTTP API call `Pipeline.score`; equa
 equal scores, whatever the split into calls.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
@@ -76,6 +76,18 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def split(self, lengths: Counts) -> Iterator[Self]:
+        """Return parts of so many rows each, `len(self)` in all, that share this one's arrays."""
+        for end, length in zip(np.cumsum(lengths).tolist(), lengths.tolist(), strict=True):
+            rows = slice(end - length, end)
+            yield type(self)(
+                score=self.score[rows],
+                contributions=self.contributions[rows],
+                expected=self.expected[rows],
+                ready=self.ready[rows],
+                sensor_faults=self.sensor_faults[rows],
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
