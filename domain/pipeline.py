@@ -4,7 +4,7 @@ The sweep, the stream, the backtest and the HTTP API call `Pipeline.score`; equa
 equal scores, whatever the split into calls.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from domain.detectors import DETECTORS, Detector
 from domain.errors import ModelRejectedError, PlatformError
-from domain.features.front import FeatureModel, FeatureRows
+from domain.features.front import FeatureModel
 from domain.features.learning import fit_features
-from domain.features.state import SEEN, Memory
+from domain.features.state import Counts, Memory, copied
 from domain.machines import MachineClass
 from domain.package import class_from, read_package, take_prefix, with_prefix, write_package
 from domain.pipeline_spec import PipelineSpec
@@ -51,8 +51,7 @@ class PipelineState:
 
     def copy(self) -> Self:
         """Return a state that can be advanced without changing this one."""
-        features: list[Any] = [array.copy() for array in self.features]
-        return type(self)(features=Memory(*features), sensors=self.sensors.copy())
+        return type(self)(features=copied(self.features), sensors=self.sensors.copy())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,6 +76,18 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def split(self, lengths: Counts) -> Iterator[Self]:
+        """Return parts of so many rows each, `len(self)` in all, that share this one's arrays."""
+        for end, length in zip(np.cumsum(lengths).tolist(), lengths.tolist(), strict=True):
+            rows = slice(end - length, end)
+            yield type(self)(
+                score=self.score[rows],
+                contributions=self.contributions[rows],
+                expected=self.expected[rows],
+                ready=self.ready[rows],
+                sensor_faults=self.sensor_faults[rows],
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -178,57 +189,59 @@ class Pipeline:
         Raises:
             ValueError: The shapes do not fit the machine class.
         """
-        self._check_shape(instants_us, values)
-        faults = self.watch.check(state.sensors, values)
-        seen = int(state.features.clock[SEEN])
-        rows = self.front.transform(state.features, instants_us, np.where(faults, np.nan, values))
-        return self._scores(rows, faults, seen + np.arange(len(values)), explained)
+        ends = np.array([len(values)], dtype=np.int64)
+        return self._advance([state], ends, instants_us, values, explained)
 
     def score_each(
-        self, states: Sequence[PipelineState], instants_us: Instants, values: Matrix
+        self,
+        states: Sequence[PipelineState],
+        instants_us: Instants,
+        values: Matrix,
+        *,
+        lengths: Counts | None = None,
     ) -> Scores:
-        """Score one reading of each of n machines and advance their states.
+        """Score readings of each of m machines and advance their states.
 
-        The same numbers as `score` for one machine after the other, for a tenth of the time: what
-        needs no memory is computed for all of them at once.
+        The same numbers as `score` for one machine after the other, in a fraction of the time
+        where each has few readings: what is asked once per call is asked once for all of them.
 
         Args:
-            states: Of n machines, no one twice; changed in place.
-            instants_us: Shape (n,).
+            states: Of m machines; changed in place.
+            instants_us: Shape (n,), one machine's after the other's, each oldest first.
             values: Shape (n, S); NaN is missing.
+            lengths: Shape (m,), readings of each machine, n in all; one of each where not given.
 
         Raises:
             ValueError: The shapes do not fit the machine class or each other.
         """
-        self._check_shape(instants_us, values)
-        if len(states) != len(values):
+        each = np.ones(len(states), dtype=np.int64) if lengths is None else lengths
+        if len(each) != len(states) or each.min(initial=0) < 0 or each.sum() != len(values):
             raise ValueError(f"{len(states)} states for {len(values)} readings")
-        faults = self.watch.check_each([one.sensors for one in states], values)
-        memories = [one.features for one in states]
-        seen = np.array([memory.clock[SEEN] for memory in memories], dtype=np.int64)
-        at = np.ascontiguousarray(instants_us, dtype=np.int64)
-        rows = self.front.transform_each(memories, at, np.where(faults, np.nan, values))
-        return self._scores(rows, faults, seen)
+        return self._advance(states, np.cumsum(each), instants_us, values)
 
-    def _check_shape(self, instants_us: Instants, values: Matrix) -> None:
+    def _advance(
+        self,
+        states: Sequence[PipelineState],
+        ends: Counts,
+        instants_us: Instants,
+        values: Matrix,
+        explained: slice = _EVERY_ROW,
+    ) -> Scores:
+        """Score; `ends`, shape (m,), are the rows after the last one of each of m machines."""
         wanted = (len(instants_us), len(self.machine_class.sensors))
         if values.shape != wanted:
             raise ValueError(f"values have shape {values.shape} instead of {wanted}")
-
-    def _scores(
-        self,
-        rows: FeatureRows,
-        faults: FaultCodes,
-        seen: npt.NDArray[np.int64],
-        explained: slice = _EVERY_ROW,
-    ) -> Scores:
-        """Turn features into verdicts; `seen`, shape (n,), are readings before each of them."""
+        faults = self.watch.check_each([one.sensors for one in states], ends, values)
+        healthy = np.where(faults, np.nan, values)
+        memories = [one.features for one in states]
+        rows = self.front.transform_each(memories, ends, instants_us, healthy)
         distance = self.detector.score(rows.features) / self.threshold
+        filled = 2 * rows.filled >= self.front.window_rows
         return Scores(
             score=distance,
             contributions=self._contributions(rows.features[explained], distance[explained]),
             expected=rows.expected,
-            ready=(seen >= self.warmup_rows) & (2 * rows.filled >= self.front.window_rows),
+            ready=(rows.seen >= self.warmup_rows) & filled,
             sensor_faults=faults,
         )
 

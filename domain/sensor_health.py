@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from domain.jit import njit
+from domain.jit import Addresses, Words, addresses_of, block_at, njit
 from domain.machines import MachineClass
 from domain.readings import History, Matrix
-from domain.unit_jumps import JumpMemory, conversions_of, jumped, new_jump_memory
+from domain.unit_jumps import JUMP_WORDS, conversions_of, jumped, jumps_over
 
 type FaultCodes = npt.NDArray[np.uint8]
 """Shape (n, S), values of `SensorFault`."""
@@ -46,23 +46,24 @@ class RunMemory(NamedTuple):
     missing: npt.NDArray[np.int64]  # (S,) rows without a value
 
 
+_RUN_WORDS: Final = 3
+_WORDS: Final = _RUN_WORDS + JUMP_WORDS
+"""Words of a block that a sensor's past takes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WatchMemory:
-    """One machine's past.
+    """One machine's past: runs of equal and of missing values, and levels of the sensors.
 
     Attributes:
-        runs: Of equal and of missing values.
-        jumps: Levels, by which another unit is known.
+        block: Shape (words,); compiled code reads it as `RunMemory` and `JumpMemory`.
     """
 
-    runs: RunMemory
-    jumps: JumpMemory
+    block: Words
 
     def copy(self) -> Self:
         """Return a memory that can be advanced without changing this one."""
-        return type(self)(
-            runs=RunMemory(*_copies(self.runs)), jumps=JumpMemory(*_copies(self.jumps))
-        )
+        return type(self)(block=self.block.copy())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -132,8 +133,7 @@ class SensorWatch:
 
     def new_memory(self) -> WatchMemory:
         """Return the memory of a machine that was not seen yet."""
-        sensors = len(self.low)
-        return WatchMemory(runs=_no_runs(sensors), jumps=new_jump_memory(sensors))
+        return WatchMemory(block=_unseen(len(self.low)))
 
     def check(self, memory: WatchMemory, values: Matrix) -> FaultCodes:
         """Judge each value of each sensor and advance the memory.
@@ -142,27 +142,24 @@ class SensorWatch:
             memory: Of the machine; changed in place.
             values: Shape (n, S), oldest first; NaN is missing.
         """
-        dense = np.ascontiguousarray(values, dtype=np.float64)
-        runs = np.empty((2, *values.shape), dtype=np.int64)
-        other_unit = np.empty(values.shape, dtype=np.bool_)
-        run_lengths(dense, memory.runs, runs)
-        jumped(dense, memory.jumps, self.conversions, self.usual, other_unit)
-        return self._codes(dense, runs, other_unit)
+        return self.check_each([memory], np.array([len(values)], dtype=np.int64), values)
 
-    def check_each(self, memories: Sequence[WatchMemory], values: Matrix) -> FaultCodes:
-        """Judge one reading of each of n machines and advance their memories.
+    def check_each(
+        self, memories: Sequence[WatchMemory], ends: npt.NDArray[np.int64], values: Matrix
+    ) -> FaultCodes:
+        """Judge the readings of machines and advance their memories.
 
         Args:
-            memories: Of n machines, no one twice; changed in place.
-            values: Shape (n, S); NaN is missing.
+            memories: Changed in place.
+            ends: Shape (machines,), row after the last one of each; ascending to n.
+            values: Shape (n, S), one machine's after the other's; NaN is missing.
         """
         dense = np.ascontiguousarray(values, dtype=np.float64)
         runs = np.empty((2, *values.shape), dtype=np.int64)
         other_unit = np.empty(values.shape, dtype=np.bool_)
-        for at, memory in enumerate(memories):
-            row = slice(at, at + 1)
-            run_lengths(dense[row], memory.runs, runs[:, row])
-            jumped(dense[row], memory.jumps, self.conversions, self.usual, other_unit[row])
+        blocks = [one.block for one in memories]
+        addresses = addresses_of(blocks, _WORDS * len(self.low))
+        watched_rows(addresses, ends, dense, self.conversions, self.usual, runs, other_unit)
         return self._codes(dense, runs, other_unit)
 
     def _codes(
@@ -187,37 +184,79 @@ def _usual(histories: Sequence[History], sensors: int) -> Matrix:
 
 def longest_runs(values: Matrix) -> npt.NDArray[np.int64]:
     """Return the longest run of equal and of missing values per sensor, shape (2, S)."""
-    runs = np.empty((2, *values.shape), dtype=np.int64)
-    dense = np.ascontiguousarray(values, dtype=np.float64)
-    run_lengths(dense, _no_runs(values.shape[1]), runs)
-    longest: npt.NDArray[np.int64] = runs.max(axis=1)
+    longest = np.zeros((2, values.shape[1]), dtype=np.int64)
+    longest_over(np.ascontiguousarray(values, dtype=np.float64), _unseen(values.shape[1]), longest)
     return longest
 
 
-def _copies(arrays: tuple[npt.NDArray[Any], ...]) -> list[Any]:
-    return [array.copy() for array in arrays]
+def _unseen(sensors: int) -> Words:
+    block = np.zeros(_WORDS * sensors)
+    block[:sensors] = np.nan
+    return block
 
 
-def _no_runs(sensors: int) -> RunMemory:
+@njit
+def runs_over(block: Words, sensors: int) -> RunMemory:
+    """Return the memory that the beginning of a block holds."""
+    whole = block.view(np.int64)
     return RunMemory(
-        last=np.full(sensors, np.nan),
-        same=np.zeros(sensors, dtype=np.int64),
-        missing=np.zeros(sensors, dtype=np.int64),
+        block[:sensors], whole[sensors : 2 * sensors], whole[2 * sensors : 3 * sensors]
     )
 
 
 @njit
-def run_lengths(values: Matrix, memory: RunMemory, runs: npt.NDArray[np.int64]) -> None:
-    """Fill (2, n, S): equal values up to each row, and missing ones."""
-    for index in range(values.shape[0]):
-        for sensor in range(values.shape[1]):
-            value = values[index, sensor]
-            if np.isnan(value):
-                memory.missing[sensor] += 1
-            else:
-                memory.missing[sensor] = 0
-                repeated = value == memory.last[sensor]
-                memory.same[sensor] = memory.same[sensor] + 1 if repeated else 1
-                memory.last[sensor] = value
-            runs[0, index, sensor] = memory.same[sensor]
-            runs[1, index, sensor] = memory.missing[sensor]
+def watched_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fills those it is given
+    addresses: Addresses,
+    ends: npt.NDArray[np.int64],
+    values: Matrix,
+    conversions: Matrix,
+    usual: Matrix,
+    runs: npt.NDArray[np.int64],
+    other_unit: npt.NDArray[np.bool_],
+) -> None:
+    """Go through the rows of machines, one machine after the other.
+
+    Args:
+        addresses: Of the machines' blocks, which are changed in place.
+        ends: Row after the last one of each machine.
+        values: Shape (n, S); NaN is missing.
+        conversions: Of `SensorWatch`.
+        usual: Of `SensorWatch`.
+        runs: Shape (2, n, S), filled: equal values up to each row, and missing ones.
+        other_unit: Shape (n, S), filled.
+    """
+    sensors, index = values.shape[1], 0
+    for at in range(len(addresses)):
+        block = block_at(addresses[at], _WORDS * sensors)
+        memory = runs_over(block, sensors)
+        jumps = jumps_over(block[_RUN_WORDS * sensors :], sensors)
+        while index < ends[at]:
+            run_lengths(values[index], memory)
+            runs[0, index] = memory.same
+            runs[1, index] = memory.missing
+            jumped(values[index], jumps, conversions, usual, other_unit[index])
+            index += 1
+
+
+@njit
+def longest_over(values: Matrix, block: Words, longest: npt.NDArray[np.int64]) -> None:
+    """Raise (2, S) to the longest runs in (n, S) values."""
+    memory = runs_over(block, values.shape[1])
+    for index in range(len(values)):
+        run_lengths(values[index], memory)
+        longest[0] = np.maximum(longest[0], memory.same)
+        longest[1] = np.maximum(longest[1], memory.missing)
+
+
+@njit
+def run_lengths(row: Matrix, memory: RunMemory) -> None:
+    """Count equal and missing values up to a row, shape (S,)."""
+    for sensor in range(len(row)):
+        value = row[sensor]
+        if np.isnan(value):
+            memory.missing[sensor] += 1
+        else:
+            memory.missing[sensor] = 0
+            repeated = value == memory.last[sensor]
+            memory.same[sensor] = memory.same[sensor] + 1 if repeated else 1
+            memory.last[sensor] = value

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from domain.jit import njit
+from domain.jit import Words, njit
 from domain.machines import MachineClass
 from domain.readings import Matrix
 
@@ -64,8 +64,12 @@ class JumpMemory(NamedTuple):
     noise: Matrix  # (S,) exponential mean of their distance from it
     last: Matrix  # (S,) the reading before
     known: Counts  # (S,) readings that both stand for, up to the learning time
-    which: Counts  # (S,) conversion that the last reading fits; -1 for none
+    which: Counts  # (S,) conversion that the last reading fits, counted from 1; 0 for none
     fits: Counts  # (S,) readings in a row that fit it
+
+
+JUMP_WORDS: Final = 6
+"""Words of a block that a sensor's levels take."""
 
 
 def conversions_of(machine_class: MachineClass) -> Matrix:
@@ -77,15 +81,17 @@ def conversions_of(machine_class: MachineClass) -> Matrix:
     return table
 
 
-def new_jump_memory(sensors: int) -> JumpMemory:
-    """Return the memory of a machine that was not seen yet."""
+@njit
+def jumps_over(block: Words, sensors: int) -> JumpMemory:
+    """Return the memory that a block of `JUMP_WORDS` per sensor holds; zeros know nothing."""
+    whole = block.view(np.int64)
     return JumpMemory(
-        level=np.zeros(sensors),
-        noise=np.zeros(sensors),
-        last=np.zeros(sensors),
-        known=np.zeros(sensors, dtype=np.int64),
-        which=np.full(sensors, -1, dtype=np.int64),
-        fits=np.zeros(sensors, dtype=np.int64),
+        block[:sensors],
+        block[sensors : 2 * sensors],
+        block[2 * sensors : 3 * sensors],
+        whole[3 * sensors : 4 * sensors],
+        whole[4 * sensors : 5 * sensors],
+        whole[5 * sensors : 6 * sensors],
     )
 
 
@@ -97,33 +103,32 @@ def jumped(
     usual: Matrix,
     flags: npt.NDArray[np.bool_],
 ) -> None:
-    """Mark values in another unit, shape (n, S).
+    """Mark values of one row that are in another unit, shape (S,).
 
     Args:
-        values: Shape (n, S), oldest first; NaN is missing and changes nothing.
+        values: Shape (S,); NaN is missing and changes nothing.
         memory: Of the machine; changed in place.
         conversions: As `conversions_of` gives them.
         usual: Shape (2, S), smallest and largest healthy value; within there is no jump. NaN where
             that is not known.
         flags: Filled.
     """
-    for index in range(values.shape[0]):
-        for sensor in range(values.shape[1]):
-            value = values[index, sensor]
-            if np.isnan(value):
-                flags[index, sensor] = False
-                continue
-            _follow(value, sensor, memory, conversions[sensor])
-            if usual[0, sensor] <= value <= usual[1, sensor]:
-                memory.which[sensor], memory.fits[sensor] = -1, 0
-            memory.last[sensor] = value
-            flags[index, sensor] = memory.fits[sensor] > 0
+    for sensor in range(len(values)):
+        value = values[sensor]
+        if np.isnan(value):
+            flags[sensor] = False
+            continue
+        _follow(value, sensor, memory, conversions[sensor])
+        if usual[0, sensor] <= value <= usual[1, sensor]:
+            memory.which[sensor], memory.fits[sensor] = 0, 0
+        memory.last[sensor] = value
+        flags[sensor] = memory.fits[sensor] > 0
 
 
 @njit
 def _follow(value: float, sensor: int, memory: JumpMemory, pairs: Matrix) -> None:
     """Take one value of one sensor in."""
-    level, which = memory.level[sensor], memory.which[sensor]
+    level, which = memory.level[sensor], memory.which[sensor] - 1
     if which >= 0:
         target = pairs[which, 0] * level + pairs[which, 1]
         confirmed = memory.fits[sensor] >= CONFIRM_ROWS
@@ -132,11 +137,11 @@ def _follow(value: float, sensor: int, memory: JumpMemory, pairs: Matrix) -> Non
         if stays if confirmed else _fits(value, level, memory.noise[sensor], pairs[which]):
             memory.fits[sensor] += 1
             return
-        memory.which[sensor], memory.fits[sensor] = -1, 0
+        memory.which[sensor], memory.fits[sensor] = 0, 0
     if memory.known[sensor] >= _LEARN_ROWS and _is_usual(sensor, memory):
         for at in range(pairs.shape[0]):
             if _fits(value, level, memory.noise[sensor], pairs[at]):
-                memory.which[sensor], memory.fits[sensor] = at, 1
+                memory.which[sensor], memory.fits[sensor] = at + 1, 1
                 return
     _learn(value, sensor, memory)
 

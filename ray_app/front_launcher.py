@@ -36,6 +36,8 @@ _PREDICT = """\
     # holds for the Open Inference Protocol.
     http-request set-header x-request-disconnect-disabled ?1
     http-request set-header x-request-timeout-seconds 0
+    # A replica would draw the id of a request that brings none for ten times the price.
+    http-request set-header x-request-id %[uuid] if !{ req.hdr(x-request-id) -m found }
     retry-on conn-failure empty-response
 """
 

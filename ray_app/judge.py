@@ -20,8 +20,8 @@ from domain.incidents import (
     sensor_rows,
 )
 from domain.machines import Machine
-from domain.pipeline import Pipeline, PipelineState
-from domain.readings import History, Instants, ReadingBatch
+from domain.pipeline import Pipeline, PipelineState, Scores
+from domain.readings import History, Instants, Matrix, ReadingBatch
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View, padded, restored
 from ray_app.risk_watch import PastSteps, RiskWatch
@@ -53,6 +53,15 @@ class _Machine:
     first_us: int | None  # of its history where it is cold, None where the model knows it
     trackers: dict[Kind, IncidentTracker]
     gaps: GapWatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """What a batch brings of one machine."""
+
+    known: Machine
+    machine: _Machine
+    rows: npt.NDArray[np.intp]  # (k,) of the batch, later than all before
 
 
 class Judge:
@@ -108,11 +117,23 @@ class Judge:
         if champion is None:
             found.unjudged = len(batch)
             return found
-        order = np.argsort(batch.machine_keys, kind="stable")
-        keys, starts = np.unique(batch.machine_keys[order], return_index=True)
-        for key, rows in zip(keys.tolist(), np.split(order, starts[1:]), strict=True):
-            own = (care or {}).get(machines[key].name, NO_CARE)
-            self._judge_machine(batch.take(rows), machines[key], champion, own, found)
+        ordered = batch.take(np.argsort(batch.machine_keys, kind="stable"))
+        turns = list(self._turns(ordered, machines, champion))
+        rows = np.concatenate([one.rows for one in turns])
+        found.late, found.scored = len(batch) - len(rows), len(rows)
+        pipeline = champion.pipeline
+        at = ordered.instants_us[rows]
+        values = widened(ordered.values[rows], len(pipeline.machine_class.sensors))
+        lengths = np.array([len(one.rows) for one in turns], dtype=np.int64)
+        scores = pipeline.score_each(
+            [one.machine.state for one in turns], at, values, lengths=lengths
+        )
+        ends = np.cumsum(lengths)[:-1]
+        parts = zip(np.split(at, ends), np.split(values, ends), scores.split(lengths), strict=True)
+        for turn, part in zip(turns, parts, strict=True):
+            if len(turn.rows):
+                own = (care or {}).get(turn.known.name, NO_CARE)
+                self._tell(turn, champion, own, *part, found)
         return found
 
     def forget_incident(self, machine_key: int, kind: Kind) -> None:
@@ -123,24 +144,34 @@ class Judge:
         if machine is not None:
             machine.trackers[kind] = IncidentTracker(self._rules[kind])
 
-    def _judge_machine(
-        self, batch: ReadingBatch, known: Machine, champion: Champion, care: Care, found: Verdicts
+    def _turns(
+        self, ordered: ReadingBatch, machines: Mapping[int, Machine], champion: Champion
+    ) -> Iterator[_Turn]:
+        """Find what is new of each machine; restores those met for the first time."""
+        keys, starts = np.unique(ordered.machine_keys, return_index=True)
+        ends = [*starts[1:].tolist(), len(ordered)]
+        for key, first, end in zip(keys.tolist(), starts.tolist(), ends, strict=True):
+            at = ordered.instants_us[first:end]
+            machine = self._machine(machines[key], champion, int(at.min()))
+            rows = first + _newer(at, machine.last_us)
+            yield _Turn(known=machines[key], machine=machine, rows=rows)
+
+    def _tell(  # noqa: PLR0913, PLR0917 - what was scored, by what, and where it is told
+        self,
+        turn: _Turn,
+        champion: Champion,
+        care: Care,
+        at: Instants,
+        values: Matrix,
+        scores: Scores,
+        found: Verdicts,
     ) -> None:
-        key = known.key
-        machine = self._machine(known, champion, int(batch.instants_us.min()))
-        rows = _newer(batch.instants_us, machine.last_us)
-        found.late += len(batch) - len(rows)
-        if not len(rows):
-            return
-        pipeline = champion.pipeline
-        at = batch.instants_us[rows]
-        values = widened(batch.values[rows], len(pipeline.machine_class.sensors))
-        scores = pipeline.score(machine.state, at, values)
-        scores = adjusted(pipeline, scores, at, care, first_us=machine.first_us)
+        """Say what one machine's scores come to."""
+        known, machine, key = turn.known, turn.machine, turn.known.key
+        scores = adjusted(champion.pipeline, scores, at, care, first_us=machine.first_us)
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
         failure = self._risk.see(known, champion, at, values)
-        found.scored += len(rows)
         # What the champion was trained on fills its windows, but is not judged by it; and what was
         # judged before a crash keeps the verdict it got.
         fresh = at > max(trained_until(champion), self._until.get(key, 0))

@@ -34,6 +34,7 @@ KEYS = (
     "sweep_p99_ratio",
     "stream_p99_s",
     "scorer_readings_per_s",
+    "scorer_sparse_per_s",
     "predict_per_s",
 )
 PARTS = (*parts.BESIDE_US, *parts.ALONE)

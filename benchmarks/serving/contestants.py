@@ -90,8 +90,17 @@ class Lines:
 
 @contextmanager
 def _started(
-    command: list[str], log: Path, extra: dict[str, str]
+    command: list[str], log: Path, extra: dict[str, str], *, speaks: bool = True
 ) -> Iterator[subprocess.Popen[str]]:
+    """Start a process.
+
+    Args:
+        command: What to start.
+        log: Where its errors go.
+        extra: Variables of its environment.
+        speaks: Whether its output is read. A pipe that nobody reads is full after some hundred
+            lines, and then it stands still: else its output goes to the log as well.
+    """
     # Workers of Ray and of MLflow find this package where we found it.
     root = str(Path(__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": root, "PYTHONWARNINGS": "ignore"} | extra
@@ -100,7 +109,7 @@ def _started(
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if speaks else errors,
             stderr=errors,
             text=True,
             env=environment,
@@ -162,7 +171,7 @@ def bare(folder: Path) -> Iterator[Contestant]:
     """Start FastAPI alone, one process of uvicorn."""
     port, log = quiet_ports(1)[0], folder / "bare.log"
     command = [*_module("bare"), str(folder / "1.model"), str(port)]
-    with _started(command, log, {"ENDS_BY_SIGNAL": "1"}) as process:
+    with _started(command, log, {"ENDS_BY_SIGNAL": "1"}, speaks=False) as process:
         url = f"http://127.0.0.1:{port}/predict"
         _await_answer(url, model.body(1), log)
         yield Contestant(url, process)
@@ -180,7 +189,8 @@ def default_proxy(folder: Path) -> Iterator[Contestant]:
         _first_line(process, log)
         url = f"http://127.0.0.1:{port}/predict"
         _await_answer(url, model.body(1), log)
-        yield Contestant(url, process)
+        assert process.stdout is not None
+        yield Contestant(url, process, said=Lines(process.stdout))
 
 
 @contextmanager
@@ -198,7 +208,9 @@ def mlflow_serve(folder: Path) -> Iterator[Contestant]:
     (folder / "mlflow.json").write_text(json.dumps({"dataframe_records": [record]}))
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(stored)]
     command += ["--env-manager", "local", "--port", str(port)]
-    with _started(command, log, {"ENDS_BY_SIGNAL": "1"}) as process:
+    # As ours it writes no line per request; uvicorn takes its options from there as well.
+    quiet = {"ENDS_BY_SIGNAL": "1", "UVICORN_ACCESS_LOG": "0"}
+    with _started(command, log, quiet, speaks=False) as process:
         url = f"http://127.0.0.1:{port}/invocations"
         _await_answer(url, (folder / "mlflow.json").read_bytes(), log)
         yield Contestant(url, process, folder / "mlflow.json")

@@ -155,8 +155,12 @@ def stream_delay(stage: Stage) -> dict[str, Any]:
 
 def scorer_rate(stage: Stage) -> dict[str, Any]:
     """Measure the stream's scorer alone."""
-    rate = scorer.readings_per_s(stage.folder / "1.model", rounds=stage.rounds)
-    return {"scorer_readings_per_s": rate}
+    package, rounds = stage.folder / "1.model", stage.rounds
+    dense = scorer.readings_per_s(package, scorer.MACHINES, scorer.EACH, rounds=rounds)
+    sparse = scorer.readings_per_s(
+        package, scorer.SPARSE_MACHINES, scorer.SPARSE_EACH, rounds=rounds
+    )
+    return {"scorer_readings_per_s": dense, "scorer_sparse_per_s": sparse}
 
 
 BESIDE_US = {

@@ -10,6 +10,7 @@ from mlflow.pyfunc.model import PythonModel
 
 from benchmarks.serving import model
 from benchmarks.serving.bare import same_call
+from ray_app.compute import one_thread
 
 
 class Served(PythonModel):
@@ -17,6 +18,7 @@ class Served(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the package."""
+        one_thread()
         self._champion = model.champion(Path(context.artifacts["package"]))
 
     def predict(self, context: Any, model_input: Any, params: Any = None) -> list[Any]:  # noqa: ARG002 - MLflow goes by these names

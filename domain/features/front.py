@@ -10,8 +10,9 @@ import numpy.typing as npt
 from domain.features.kernel import feature_rows
 from domain.features.kinds import BANDS, PARTS
 from domain.features.spectrum import frequencies
-from domain.features.state import Counts, Memory, Plan, fresh_memory
+from domain.features.state import Counts, Memory, Plan, Shape, fresh_memory
 from domain.features.trust import doubted
+from domain.jit import addresses_of
 from domain.readings import Instants, Matrix
 
 KNOWN: Final = 1e9
@@ -27,11 +28,13 @@ class FeatureRows:
             sensor was missing for too long.
         expected: Shape (n, S), in the sensor's unit.
         filled: Shape (n,), rows in the window.
+        seen: Shape (n,), readings of the machine before this one.
     """
 
     features: Matrix
     expected: Matrix
     filled: Counts
+    seen: Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +50,7 @@ class FeatureModel:
         freedom: Shape (F,), degrees of freedom that the spread is known with, see `trust`.
         whitening: Shape (F, F), or (0, 0) for none; see `whitening`.
         bases: Machine → the baseline at the end of its training, shape (S,).
+        shape: Of a machine's memory.
     """
 
     plan: Plan
@@ -56,6 +60,17 @@ class FeatureModel:
     freedom: Matrix
     whitening: Matrix = field(default_factory=lambda: np.zeros((0, 0)))
     bases: Mapping[str, Matrix] = field(default_factory=dict)
+    shape: Shape = field(init=False)
+
+    def __post_init__(self) -> None:
+        bands = np.isin(self.plan.kinds, BANDS).any()
+        shape = Shape(
+            window_rows=self.window_rows,
+            sensors=len(self.plan.prior),
+            lagged=self.plan.response.shape[1],
+            waves=frequencies(self.window_rows) if bands else 0,
+        )
+        object.__setattr__(self, "shape", shape)
 
     def new_memory(self, machine: str | None = None) -> Memory:
         """Return the memory of a machine that was not seen yet.
@@ -65,11 +80,9 @@ class FeatureModel:
         """
         base = self.bases.get(machine or "")
         return fresh_memory(
-            window_rows=self.window_rows,
-            lagged=self.plan.response.shape[1],
+            self.shape,
             base=np.zeros(len(self.plan.prior)) if base is None else base,
             known_rows=0.0 if base is None else KNOWN,
-            waves=frequencies(self.window_rows) if np.isin(self.plan.kinds, BANDS).any() else 0,
         )
 
     @property
@@ -92,29 +105,17 @@ class FeatureModel:
         return self._standardised(self.raw(memory, instants_us, values))
 
     def transform_each(
-        self, memories: Sequence[Memory], instants_us: Instants, values: Matrix
+        self, memories: Sequence[Memory], ends: Counts, instants_us: Instants, values: Matrix
     ) -> FeatureRows:
-        """Compute the features of one reading of each of n machines and advance their memories.
+        """Compute the features of machines' readings and advance their memories.
 
         Args:
-            memories: Of n machines, no one twice; changed in place.
-            instants_us: Shape (n,).
+            memories: Changed in place.
+            ends: Shape (machines,), row after the last one of each; ascending to n.
+            instants_us: Shape (n,), one machine's after the other's.
             values: Shape (n, S); NaN is missing.
         """
-        out = self._blank(*values.shape)
-        dense = np.ascontiguousarray(values, dtype=np.float64)
-        for at, memory in enumerate(memories):
-            row = slice(at, at + 1)
-            feature_rows(
-                self.plan,
-                memory,
-                instants_us[row],
-                dense[row],
-                out.features[row],
-                out.expected[row],
-                out.filled[row],
-            )
-        return self._standardised(out)
+        return self._standardised(self._raw(memories, ends, instants_us, values))
 
     def _standardised(self, raw: FeatureRows) -> FeatureRows:
         features = np.where(np.isnan(raw.features), self.centre, raw.features) - self.centre
@@ -132,24 +133,29 @@ class FeatureModel:
 
     def raw(self, memory: Memory, instants_us: Instants, values: Matrix) -> FeatureRows:
         """Compute features before they are standardised; NaN where a sensor says nothing."""
-        out = self._blank(*values.shape)
+        ends = np.array([len(instants_us)], dtype=np.int64)
+        return self._raw([memory], ends, instants_us, values)
+
+    def _raw(
+        self, memories: Sequence[Memory], ends: Counts, instants_us: Instants, values: Matrix
+    ) -> FeatureRows:
+        rows, sensors = values.shape
+        features = np.empty((rows, len(self.plan.kinds) * sensors))
+        expected, counts = np.empty((rows, sensors)), np.empty((2, rows), dtype=np.int64)
+        words = self.shape.words
         feature_rows(
             self.plan,
-            memory,
+            addresses_of([one.block for one in memories], words),
+            self.shape,
+            words,
+            ends,
             np.ascontiguousarray(instants_us, dtype=np.int64),
             np.ascontiguousarray(values, dtype=np.float64),
-            out.features,
-            out.expected,
-            out.filled,
+            features,
+            expected,
+            counts,
         )
-        return out
-
-    def _blank(self, rows: int, sensors: int) -> FeatureRows:
-        return FeatureRows(
-            features=np.empty((rows, len(self.plan.kinds) * sensors)),
-            expected=np.empty((rows, sensors)),
-            filled=np.empty(rows, dtype=np.int64),
-        )
+        return FeatureRows(features=features, expected=expected, filled=counts[0], seen=counts[1])
 
     def _lacking(self, filled: Counts) -> Matrix:
         """Return how near each feature's part of the window is to one reading (1) or full (0)."""

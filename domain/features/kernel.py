@@ -20,9 +20,11 @@ from domain.features.state import (
     Counts,
     Memory,
     Plan,
+    Shape,
+    memory_over,
 )
 from domain.features.window import push, recount, window_features
-from domain.jit import njit
+from domain.jit import Addresses, block_at, njit
 from domain.readings import Instants, Matrix
 
 ANCHOR = 12.0
@@ -179,20 +181,40 @@ def measure(plan: Plan, memory: Memory, row: Matrix, dt: float, out: Matrix) -> 
 @njit
 def feature_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fills those it is given
     plan: Plan,
-    memory: Memory,
+    addresses: Addresses,
+    shape: Shape,
+    words: int,
+    ends: Counts,
     instants: Instants,
     values: Matrix,
     features: Matrix,
     expected: Matrix,
-    filled: Counts,
+    counts: Counts,
 ) -> None:
-    """Fill (n, K * S) features (NaN: nothing to say), (n, S) expected, (n,) rows in the window."""
-    row = np.empty((3, values.shape[1]))
-    for index in range(len(instants)):
-        dt = begin_row(plan, memory, instants[index], values[index])
-        measure(plan, memory, values[index], dt, row)
-        expected[index] = row[0]
-        push(memory, row[2])
-        follow(plan, memory, row[1], dt)
-        window_features(plan, memory, features[index])
-        filled[index] = memory.clock[FILLED]
+    """Go through the rows of machines, one machine after the other.
+
+    Args:
+        plan: What was learnt.
+        addresses: Of the machines' memories, which are changed in place.
+        shape: Of each of them.
+        words: The size of each of them.
+        ends: Row after the last one of each machine; its first one is the end of the one before.
+        instants: Shape (n,).
+        values: Shape (n, S).
+        features: Shape (n, K * S), filled; NaN where there is nothing to say.
+        expected: Shape (n, S), filled.
+        counts: Shape (2, n), filled: rows in the window, and rows ever before this one.
+    """
+    row, index = np.empty((3, values.shape[1])), 0
+    for at in range(len(addresses)):
+        memory = memory_over(block_at(addresses[at], words), shape)
+        while index < ends[at]:
+            counts[1, index] = memory.clock[SEEN]
+            dt = begin_row(plan, memory, instants[index], values[index])
+            measure(plan, memory, values[index], dt, row)
+            expected[index] = row[0]
+            push(memory, row[2])
+            follow(plan, memory, row[1], dt)
+            window_features(plan, memory, features[index])
+            counts[0, index] = memory.clock[FILLED]
+            index += 1

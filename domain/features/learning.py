@@ -11,7 +11,7 @@ from domain.features.kernel import regime_rows
 from domain.features.kinds import FEATURE_SETS, LEVEL, PARTS, is_gated, is_whitened
 from domain.features.operating import LAGS_S, OperatingPoints, find_regimes, fit_response
 from domain.features.robust import deviation, floored, without_void
-from domain.features.state import Plan, fresh_memory
+from domain.features.state import Plan, Shape, fresh_memory
 from domain.features.trust import freedom_of
 from domain.features.whitening import whitening_of
 from domain.readings import History, Matrix
@@ -230,7 +230,8 @@ def _with_past(plan: Plan, histories: Sequence[History], period_s: float) -> Pla
 
 def _lagged(plan: Plan, history: History) -> Matrix:
     sensors, lagged = plan.response.shape
-    memory = fresh_memory(window_rows=1, lagged=lagged, base=np.zeros(sensors))
+    shape = Shape(window_rows=1, sensors=sensors, lagged=lagged, waves=0)
+    memory = fresh_memory(shape, base=np.zeros(sensors))
     values = np.ascontiguousarray(history.values, dtype=np.float64)
     return regime_rows(plan, memory, history.instants_us, values)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from domain.jit import Words, njit
 from domain.readings import Matrix
 
 type Counts = npt.NDArray[np.int64]
@@ -45,8 +46,25 @@ class Plan(NamedTuple):
     leak: float  # share of its rate at which a frozen baseline still follows
 
 
+class Shape(NamedTuple):
+    """How large a memory is."""
+
+    window_rows: int  # W
+    sensors: int  # S
+    lagged: int  # T * R
+    waves: int  # frequencies of the window's spectrum that are kept up
+
+    @property
+    def words(self) -> int:
+        """Return the size of the block."""
+        per_sensor = self.window_rows + 4 * self.waves + 10
+        return 5 + self.lagged + per_sensor * self.sensors
+
+
 class Memory(NamedTuple):
     """One machine's past. W rows in the window, S sensors."""
+
+    block: Words  # what all others are parts of
 
     clock: Counts  # (5,) see SLOT...
     ring: Matrix  # (W, S) distances from the baseline, in the regime's deviations; NaN is missing
@@ -60,31 +78,50 @@ class Memory(NamedTuple):
     settle: Matrix  # (4, S) what a frozen baseline waits for, see CANDIDATE...
 
 
-def fresh_memory(
-    *, window_rows: int, lagged: int, base: Matrix, known_rows: float = 0.0, waves: int = 0
-) -> Memory:
+def fresh_memory(shape: Shape, *, base: Matrix, known_rows: float = 0.0) -> Memory:
     """Return the memory of a machine before its first reading.
 
     Args:
-        window_rows: W.
-        lagged: T * R.
+        shape: Of the memory.
         base: Shape (S,), the baseline to begin with; copied.
         known_rows: Readings that it stands for.
-        waves: Frequencies of the window's spectrum that are kept up.
     """
-    sensors = len(base)
-    memory = Memory(
-        clock=np.zeros(5, dtype=np.int64),
-        ring=np.zeros((window_rows, sensors)),
-        sums=np.zeros((2, sensors)),
-        have=np.zeros(sensors, dtype=np.int64),
-        lagged=np.zeros(lagged),
-        unseen_s=np.zeros(sensors),
-        base=base.copy(),
-        weight=np.full(sensors, known_rows),
-        waves=np.zeros((waves, 4, sensors)),
-        settle=np.zeros((4, sensors)),
-    )
-    memory.settle[HEALTHY] = base
+    memory = memory_over(np.zeros(shape.words), shape)
+    memory.base[:], memory.weight[:], memory.settle[HEALTHY] = base, known_rows, base
     memory.clock[REGIME] = -1
     return memory
+
+
+def copied(memory: Memory) -> Memory:
+    """Return a memory that can be advanced without changing this one."""
+    rows, sensors = memory.ring.shape
+    shape = Shape(rows, sensors, len(memory.lagged), len(memory.waves))
+    return memory_over(memory.block.copy(), shape)
+
+
+@njit
+def memory_over(block: Words, shape: Shape) -> Memory:
+    """Return the memory that a block of `Shape.words` holds."""
+    sensors, whole = shape.sensors, block.view(np.int64)
+    ring = 5
+    sums = ring + shape.window_rows * sensors
+    have = sums + 2 * sensors
+    unseen = have + sensors
+    base = unseen + sensors
+    weight = base + sensors
+    settle = weight + sensors
+    waves = settle + 4 * sensors
+    lagged = waves + 4 * shape.waves * sensors
+    return Memory(
+        block,
+        whole[:ring],
+        block[ring:sums].reshape((shape.window_rows, sensors)),
+        block[sums:have].reshape((2, sensors)),
+        whole[have:unseen],
+        block[lagged : lagged + shape.lagged],
+        block[unseen:base],
+        block[base:weight],
+        block[weight:settle],
+        block[waves:lagged].reshape((shape.waves, 4, sensors)),
+        block[settle:waves].reshape((4, sensors)),
+    )

@@ -89,24 +89,33 @@ def range_of(window: Matrix) -> float:
 
 
 @njit
-def newest_mean(window: Matrix, end: int, rows: int) -> float:
-    """Return the mean of a ring's newest values; NaN if all are missing.
+def part_means(plan: Plan, memory: Memory, out: Matrix) -> None:
+    """Fill the means of newest parts of the window, those of all lengths in one pass over it.
+
+    Sensors lie side by side, so that one instruction adds several of them.
 
     Args:
-        window: Shape (filled,), a ring; NaN is missing.
-        end: Place after its newest value.
-        rows: How many places to look at; at most all are.
+        plan: Says which parts.
+        memory: Read only.
+        out: Shape (K * S,); NaN where all of a part is missing, other kinds are left as they are.
     """
-    size, total, have = len(window), 0.0, 0
-    place = end
-    for _ in range(min(rows, size)):
+    size, sensors, kinds = memory.clock[FILLED], len(memory.have), len(plan.kinds)
+    total, have, rows = np.zeros(sensors), np.zeros(sensors), np.zeros(kinds, dtype=np.int64)
+    for at in range(kinds):
+        part = part_of(plan.kinds[at])
+        rows[at] = min(-(-len(memory.ring) // part), size) if part else 0
+    place = memory.clock[SLOT]
+    for age in range(1, rows.max() + 1):
         # Not by remainder: a division per value was half of all features' time.
         place = place - 1 if place > 0 else size - 1
-        value = window[place]
-        if not np.isnan(value):
-            total += value
-            have += 1
-    return total / have if have else np.nan
+        row = memory.ring[place]
+        for sensor in range(sensors):
+            known = not np.isnan(row[sensor])
+            total[sensor] += row[sensor] if known else 0.0
+            have[sensor] += known
+        for at in range(kinds):
+            if rows[at] == age:
+                out[at * sensors : (at + 1) * sensors] = total / have
 
 
 @njit
@@ -125,6 +134,7 @@ def window_features(plan: Plan, memory: Memory, out: Matrix) -> None:
     ring, sums, have = memory.ring, memory.sums, memory.have
     filled, sensors = memory.clock[FILLED], len(memory.have)
     first = memory.clock[SLOT] if filled == len(ring) else 0
+    part_means(plan, memory, out)
     for at in range(len(plan.kinds)):
         kind = plan.kinds[at]
         for sensor in range(sensors):
@@ -135,8 +145,7 @@ def window_features(plan: Plan, memory: Memory, out: Matrix) -> None:
             elif kind == LEVEL:
                 value = mean
             elif part_of(kind):
-                rows = -(-len(ring) // part_of(kind))
-                value = newest_mean(ring[:filled, sensor], memory.clock[SLOT], rows)
+                value = out[at * sensors + sensor]
             elif kind == TREND and not few:
                 value = trend_of(ring[:filled, sensor], first)
             elif kind == SPREAD and not few:

@@ -79,6 +79,15 @@ def test_only_predict_is_asked_again_after_an_answer_that_never_came(tmp_path: P
     assert "retry-on" not in others
 
 
+def test_a_caller_of_predict_keeps_the_request_id_it_gave(tmp_path: Path) -> None:
+    """HAProxy draws one where there is none, for it does so more cheaply than a replica."""
+    made = front_launcher.safe(WRITTEN.format(folder=tmp_path), str(tmp_path))
+    (rule,) = [line for line in made.splitlines() if "set-header x-request-id" in line]
+
+    assert rule.endswith("%[uuid] if !{ req.hdr(x-request-id) -m found }")
+    assert rule in made.partition("backend http-predictor\n")[2]
+
+
 def test_the_open_inference_protocol_is_asked_again_as_predict_is(tmp_path: Path) -> None:
     """It only reads as well."""
     written = WRITTEN.replace("backend http-predictor", "backend http-inference")

@@ -86,14 +86,24 @@ def _bulk(champion: Champion, one: History) -> Scores:
 def _assert_stream_agrees(
     champion: Champion, lived: dict[int, History], cuts: Sequence[int]
 ) -> None:
-    """Hold what is told of each batch against the scores in bulk."""
+    """Hold what is told of each batch against the scores in bulk.
+
+    A batch has many readings of one machine and few of the other, or few of both: the second one's
+    cuts are those of the first from behind.
+    """
     judge = Judge(NoPast(), (), {})
-    for first, end in pairwise(sorted({0, ROWS, *cuts})):
+    others = {ROWS - cut for cut in cuts}
+    ways = (pairwise(sorted({0, ROWS, *of})) for of in (cuts, others))
+    for parts in zip(*ways, strict=True):
+        bounds = dict(zip(lived, parts, strict=True))
+        spans = {key: slice(*bounds[key]) for key in lived}
         batch = ReadingBatch(
             machine_class=champion.pipeline.machine_class,
-            machine_keys=np.repeat(list(lived), end - first).astype(np.int32),
-            instants_us=np.concatenate([one.instants_us[first:end] for one in lived.values()]),
-            values=np.concatenate([one.values[first:end] for one in lived.values()]),
+            machine_keys=np.concatenate(
+                [np.full(end - first, key, np.int32) for key, (first, end) in bounds.items()]
+            ),
+            instants_us=np.concatenate([lived[key].instants_us[at] for key, at in spans.items()]),
+            values=np.concatenate([lived[key].values[at] for key, at in spans.items()]),
         )
         told = judge.judge(batch, MACHINES, champion)
         last = {state.machine_key: state.score for state in told.states}
@@ -104,7 +114,7 @@ def _assert_stream_agrees(
         }
         sure = {}
         for key, one in lived.items():
-            scores = _bulk(champion, one)
+            scores, (first, end) = _bulk(champion, one), bounds[key]
             assert last[key] == pytest.approx(scores.score[end - 1], rel=1e-9, abs=1e-9)
             for row in range(first, end):
                 if scores.ready[row] and scores.score[row] > 1:

@@ -88,30 +88,55 @@ def _assert_splits_agree(pipeline: Pipeline, cuts: list[int], *, missing: bool) 
         np.testing.assert_allclose(split, getattr(bulk, name), rtol=1e-9, atol=1e-9)
 
 
-def test_one_reading_of_each_machine_equals_one_machine_after_the_other(level: Pipeline) -> None:
+@pytest.mark.parametrize("lengths", [None, (1, 0, 3, 2, 1, 4)])
+def test_many_machines_in_one_call_equal_one_machine_after_the_other(
+    level: Pipeline, lengths: tuple[int, ...] | None
+) -> None:
     """Machines of other ages, one with a missing and one with a stuck sensor, over some steps."""
     many = [healthy(seed, rows=90) for seed in range(20, 26)]
     many[1].values[60:, 2] = np.nan
     many[2].values[10:, 0] = 7.0
     alone, together = ([level.new_state() for _ in many] for _ in range(2))
+    places = [12 * age for age in range(6)]
     for age, states in enumerate(zip(alone, together, strict=True)):
         for state in states:
-            part = slice(0, 12 * age)
+            part = slice(0, places[age])
             level.score(state, many[age].instants_us[part], many[age].values[part])
 
-    for row in range(70, 90):
-        instants = np.array([one.instants_us[row] for one in many])
-        values = np.stack([one.values[row] for one in many])
-        each = level.score_each(together, instants, values)
-        for at, state in enumerate(alone):
-            one = level.score(state, instants[at : at + 1], values[at : at + 1])
-            for name in ("score", "contributions", "expected", "ready", "sensor_faults"):
-                np.testing.assert_allclose(
-                    getattr(each, name)[at], getattr(one, name)[0], rtol=1e-9, atol=1e-9
-                )
+    for _ in range(7):
+        each = [1] * 6 if lengths is None else lengths
+        parts = [slice(first, first + more) for first, more in zip(places, each, strict=True)]
+        instants = np.concatenate(
+            [one.instants_us[at] for one, at in zip(many, parts, strict=True)]
+        )
+        values = np.concatenate([one.values[at] for one, at in zip(many, parts, strict=True)])
+        given_ = None if lengths is None else np.array(lengths)
+        found = level.score_each(together, instants, values, lengths=given_)
+        wanted = [
+            level.score(state, one.instants_us[at], one.values[at])
+            for state, one, at in zip(alone, many, parts, strict=True)
+        ]
+        for name in ("score", "contributions", "expected", "ready", "sensor_faults"):
+            np.testing.assert_allclose(
+                getattr(found, name),
+                np.concatenate([getattr(one, name) for one in wanted]),
+                rtol=1e-9,
+                atol=1e-9,
+            )
+        places = [first + more for first, more in zip(places, each, strict=True)]
+
+
+def test_readings_that_fit_no_state_are_refused(level: Pipeline, pipeline: Pipeline) -> None:
+    """Compiled code reads a state by its address: it must never be one of another size."""
+    one = healthy(20, rows=5)
+    states = [level.new_state() for _ in range(6)]
 
     with pytest.raises(ValueError, match="6 states for 5 readings"):
-        level.score_each(together, instants[:5], values[:5])
+        level.score_each(states, one.instants_us, one.values)
+    with pytest.raises(ValueError, match="6 states for 5 readings"):
+        level.score_each(states, one.instants_us, one.values, lengths=np.array([9, -4, 0, 0, 0, 0]))
+    with pytest.raises(ValueError, match="of another one"):
+        level.score(pipeline.new_state(), one.instants_us, one.values)
 
 
 def test_row_by_row_equals_bulk(pipeline: Pipeline) -> None:
