@@ -136,11 +136,15 @@ def prepare(binary: str, given: list[str]) -> list[str]:
 
 
 def _ending(given: list[str], process: int) -> list[str]:
-    """Return arguments by which HAProxy also ends this process, once its own port is open."""
-    if "-sf" not in given:
-        return ["-sf", str(process), *given]
-    at = given.index("-sf") + 1
-    return [*given[:at], str(process), *given[at:]]
+    """Return arguments by which HAProxy also ends this process, once its own port is open.
+
+    Both have the port for a moment, which `-dR` would forbid.
+    """
+    words = [one for one in given if one != "-dR"]
+    if "-sf" not in words:
+        return ["-sf", str(process), *words]
+    at = words.index("-sf") + 1
+    return [*words[:at], str(process), *words[at:]]
 
 
 def main(arguments: list[str]) -> None:
