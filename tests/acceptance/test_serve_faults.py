@@ -17,6 +17,7 @@ from time import monotonic, sleep
 import httpx
 import psutil
 import pytest
+from ray.job_submission import JobSubmissionClient
 
 from benchmarks.serving import model, ours
 from benchmarks.serving.driving import Figures, drive
@@ -38,6 +39,7 @@ class Site:
 
     Attributes:
         url: Of predict.
+        dashboard: Of Ray.
         storage: Where the server is.
         one: File with a request for one reading.
         supervisor: Owns the server.
@@ -45,6 +47,7 @@ class Site:
     """
 
     url: str
+    dashboard: str
     storage: StorageSettings
     one: Path
     supervisor: Supervisor
@@ -96,6 +99,7 @@ def site(run_home: Path) -> Iterator[Site]:
                 serving.wait(ray.dashboard, url)
                 made = Site(
                     url=f"{url}/api/v1/predict",
+                    dashboard=ray.dashboard,
                     storage=storage,
                     one=one,
                     supervisor=supervisor,
@@ -152,6 +156,13 @@ def load(site: Site, seconds: float, callers: int) -> Iterator[Figures]:
         yield found
     finally:
         thread.join()
+
+
+def test_who_awaited_the_agent_for_jobs_is_not_refused(site: Site) -> None:
+    """Ray starts it apart from everything else, and refuses jobs until then."""
+    assert cluster.takes_jobs()
+
+    assert JobSubmissionClient(site.dashboard).submit_job(entrypoint="true")
 
 
 @pytest.mark.timeout(240)
