@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ _OBJECT_STORE_BYTES = 256 * 2**20
 """A sweep shares tens of megabytes; readings never pass through the object store."""
 _NAMESPACE = "millwright"
 _ATTEMPTS = 2
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,26 @@ def attached(address: str) -> Iterator[Cluster]:
         )
     finally:
         ray.shutdown()
+
+
+def takes_jobs(*, within_s: float = 60.0) -> bool:
+    """Await the agent that runs jobs on the node of this driver; return whether it is there.
+
+    Ray starts it apart from everything else, and until then refuses `ray job submit` with "No
+    available agent". Its address is entered once it listens.
+    """
+    import ray
+    from ray._private.ray_constants import KV_NAMESPACE_DASHBOARD
+    from ray.dashboard.consts import DASHBOARD_AGENT_ADDR_NODE_ID_PREFIX
+    from ray.experimental.internal_kv import _internal_kv_exists
+
+    key = f"{DASHBOARD_AGENT_ADDR_NODE_ID_PREFIX}{ray.get_runtime_context().get_node_id()}"
+    deadline = time.monotonic() + within_s
+    while not _internal_kv_exists(key, namespace=KV_NAMESPACE_DASHBOARD):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 def _init(**options: Any) -> None:

@@ -33,14 +33,23 @@ _FIXED = {
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "30",
+    # Serve would wait an hour for the next byte of a caller.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     # A busy machine takes longer than Serve's five seconds to start its processes.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-    # Serve looks every ten seconds, and starts a dead HAProxy again after three looks in vain.
+    # Serve looks every ten seconds, and starts a dead HAProxy again after three looks in vain;
+    # `ray_app.front_stand_in` answers until then, with the replicas that there were.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     # One good look suffices: a replica is listed only after its constructor.
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
 }
+
+_RUN = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from ray_app.front_launcher import main; main(sys.argv[2:])"
+)
+"""Last on the path, so that nothing of ours comes before what Python brings."""
 
 
 def binary() -> Path | None:
@@ -99,8 +108,8 @@ def quiet_ports(count: int) -> list[int]:
 
 def _switches(folder: Path, real: Path) -> dict[str, str]:
     starter = folder / "haproxy"
-    launcher = front_launcher.__file__
-    starter.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{launcher}" "{real}" "$@"\n')
+    python, root = f'"{sys.executable}" -I -S', Path(front_launcher.__file__).parents[1]
+    starter.write_text(f'#!/bin/sh\nexec {python} -c \'{_RUN}\' "{root}" "{real}" "$@"\n')
     starter.chmod(0o700)
     ports = quiet_ports(len(_PORTS))
     return {

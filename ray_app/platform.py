@@ -189,12 +189,16 @@ class Platform:
         return self.api
 
     def wait_for_api(self) -> None:
-        """Await every application, then begin with MLflow.
+        """Await every application and Ray's agent for jobs, then begin with MLflow.
 
         Raises:
             ServiceUnavailableError: One does not come up.
         """
         serving.wait(self.dashboard, self.api)
+        if not cluster.takes_jobs():
+            self.say(
+                "Ray: its agent for jobs is not up yet; repeat `ray job submit` if it is refused"
+            )
         self.begin_mlflow()
 
 

@@ -10,7 +10,16 @@ from starlette.exceptions import HTTPException
 
 from domain.errors import PlatformError
 from ray_app.serve import openapi
-from ray_app.serve.asgi import App, Receive, Scope, Send, send_problem
+from ray_app.serve.asgi import (
+    App,
+    ClientGoneError,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    replayed,
+    send_problem,
+)
 from ray_app.serve.care import care_routes
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard
@@ -31,6 +40,8 @@ from ray_app.serve.routes import fleet_routes, incident_routes
 from ray_app.serve.sweeps import sweep_routes
 
 _log = logging.getLogger(__name__)
+BODY_LIMIT_BYTES = 1_000_000
+"""The largest that is sensible is a list of messages to be re-driven."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -76,8 +87,11 @@ class _Guarded:
         try:
             writes = scope["method"] not in _READS
             scope[HOLDER] = await self._guard.admit(scope, writes=writes)
-
+            if writes:
+                receive = replayed(await read_body(scope, receive, BODY_LIMIT_BYTES), receive)
             await self._app(scope, receive, noticing)
+        except ClientGoneError:
+            return
         except Exception as error:  # noqa: BLE001 - whatever it is becomes a problem
             if not isinstance(error, PlatformError):
                 _log.exception("%s %s failed", scope["method"], scope["path"])

@@ -1,5 +1,6 @@
 """The few lines of ASGI that the hot path needs: read a bounded body, send JSON, send a problem."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -16,6 +17,10 @@ type App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _ENCODER = msgspec.json.Encoder()
 
 
+BODY_WITHIN_S = 20.0
+"""From the first piece of a body to its last; a replica's place is not a slow caller's to hold."""
+
+
 class ClientGoneError(Exception):
     """The client left before its request was complete; nobody is there to be answered."""
 
@@ -23,25 +28,52 @@ class ClientGoneError(Exception):
 async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
     """Read a body, no further than the limit.
 
+    A body that comes in one piece, as HAProxy hands over every small one, costs no timer.
+
     Raises:
-        RefusedError: It is larger (413).
+        RefusedError: It is larger (413), encoded (415), or takes too long (408).
         ClientGoneError: The client disconnected.
     """
+    if header(scope, b"content-encoding") not in {"", "identity"}:
+        raise _encoded()
     declared = header(scope, b"content-length")
     if declared.isdigit() and int(declared) > limit_bytes:
         raise _too_large(limit_bytes)
     chunks: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > limit_bytes:
-            raise _too_large(limit_bytes)
-        more = message.get("more_body", False)
+    if await _add_chunk(receive, chunks, limit_bytes):
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                size = len(chunks[0])
+                while await _add_chunk(receive, chunks, limit_bytes - size):
+                    size += len(chunks[-1])
+        except TimeoutError as error:
+            raise _too_slow() from error
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _add_chunk(receive: Receive, chunks: list[bytes], left_bytes: int) -> bool:
+    """Add the next piece of a body; return whether there are more."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    chunks.append(message.get("body", b""))
+    if len(chunks[-1]) > left_bytes:
+        raise _too_large(left_bytes + sum(map(len, chunks[:-1])))
+    return bool(message.get("more_body", False))
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that hands over a body that was read, and then what comes behind it."""
+    first = True
+
+    async def again() -> Message:
+        nonlocal first
+        if first:
+            first = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return again
 
 
 async def send_bytes(send: Send, body: bytes, content_type: str) -> None:
@@ -115,4 +147,23 @@ def _too_large(limit_bytes: int) -> RefusedError:
         "Body too large",
         f"the body is larger than {limit_bytes} bytes; send several smaller requests",
         headers=(("connection", "close"),),
+    )
+
+
+def _encoded() -> RefusedError:
+    return RefusedError(
+        415,
+        "Unsupported media type",
+        "bodies are not compressed here: some kilobytes could fill the memory; send it as it is, "
+        "or in Arrow, which is smaller",
+        headers=(("accept-encoding", "identity"),),
+    )
+
+
+def _too_slow() -> RefusedError:
+    return RefusedError(
+        408,
+        "Too slow",
+        f"the body was not there within {BODY_WITHIN_S:.0f} s; send several smaller requests",
+        headers=(("connection", "close"), ("retry-after", "2")),
     )

@@ -36,7 +36,10 @@ _READING_POSTS: Final = ("/predict", "/infer")
 
 _WRITE_PROBLEMS: Final = {
     "403": _problem("The role of this key may not do that"),
+    "408": _problem("The body took too long"),
     "409": _problem("The present state does not allow it"),
+    "413": _problem("The body is larger than 1 MB"),
+    "415": _problem("The body is compressed"),
 }
 
 PAGE_HEADERS: Final = {
@@ -170,8 +173,9 @@ def _predict() -> dict[str, Any]:
                 },
             },
             "405": _problem("Only POST is allowed"),
+            "408": _problem("The body took too long"),
             "413": _problem("The body is larger than 5 MB"),
-            "415": _problem("The body is declared as neither JSON nor Arrow"),
+            "415": _problem("The body is declared as neither JSON nor Arrow, or it is compressed"),
             **{str(status): told for status, told in PROBLEMS.items()},
         },
     }

@@ -124,7 +124,9 @@ def _infer(name: str, given: tuple[Any, ...]) -> dict[str, Any]:
                 "content": {**json_, **binary},
             },
             **_refusals(),
+            "408": _answer("The body took too long", "InferenceError"),
             "413": _answer("The body is larger than 5 MB", "InferenceError"),
+            "415": _answer("The body is compressed", "InferenceError"),
         },
     }
 

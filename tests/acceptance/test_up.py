@@ -20,11 +20,17 @@ from confluent_kafka import Producer
 
 from ingestion.kafka import ensure_topic
 from ingestion.settings import KafkaSettings
+from observability.ray_series import RAY_SERIES
 from ray_app.embedded.ports import free_port, reserve
 from tests import environments
 
 _READY_WITHIN_S = 240
 _COMMAND = [sys.executable, "-m", "ray_app.cli.main"]
+
+
+_SERIES = {"ray_millwright_consumer_lag", "ray_millwright_consumers"} | {
+    f"ray_{one.name}" for one in RAY_SERIES
+}
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,12 @@ def _metrics(services: dict[str, Any]) -> str:
     return "\n".join(texts)
 
 
+def _exported(services: dict[str, Any]) -> set[str]:
+    """Return the names of the series that have a value."""
+    lines = _metrics(services).splitlines()
+    return {one.partition("{")[0] for one in lines if not one.startswith("#")}
+
+
 _OVENS = """
 topic = "plant.ovens"
 machine = "$.oven"
@@ -156,11 +168,8 @@ def test_a_platform_lives_dies_and_lives_again(environment: dict[str, str]) -> N
         assert str(first.pid) in again.stderr
 
         _await(
-            "gauges of ours at Ray's exporter",
-            lambda: (
-                "ray_millwright_consumer_lag" in (told := _metrics(services))
-                and "ray_millwright_consumers" in told
-            ),
+            "gauges of ours at Ray's exporter, and what the autoscaler goes by",
+            lambda: _exported(services) >= _SERIES,
             60,
         )
         assert _end(first, signal.SIGKILL) == []
