@@ -44,6 +44,23 @@ class Remaining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TypicalSensor:
+    """A sensor that shows a failure mode.
+
+    Attributes:
+        sensor: Its name.
+        direction: up or down.
+        departure: Mean departure at the failure, in healthy standard deviations of what the sensor
+            does alone: what it does together with the others, as with every change of regime, is
+            taken out.
+    """
+
+    sensor: str
+    direction: str
+    departure: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NearestMode:
     """The failure mode that the machine's departures are most like.
 
@@ -53,6 +70,7 @@ class NearestMode:
         confidence: How much nearer it is than the next one, 0 to 1.
         lead_time_s: Median time from the first departure to the failure; null when unknown.
         reason: Why it is unknown.
+        sensors: Those that show the mode, largest departure first; empty when unknown.
     """
 
     mode: str
@@ -60,6 +78,7 @@ class NearestMode:
     confidence: float = 0.0
     lead_time_s: float | None = None
     reason: str = ""
+    sensors: list[TypicalSensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
