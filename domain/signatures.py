@@ -104,7 +104,7 @@ class Health:
         """
         every = max(_EVERY, sum(map(len, healthy)) // _MOST)
         seen = [np.stack([levels(one[:end]) for end in _ends(len(one), every)]) for one in healthy]
-        fitted = [_fit([one[:, at] for one in seen]) for at in range(len(MEMORIES))]
+        fitted = [scatter([one[:, at] for one in seen]) for at in range(len(MEMORIES))]
         made = cls(
             centre=np.stack([centre for centre, _, _ in fitted]),
             whitening=np.stack([whitening for _, whitening, _ in fitted]),
@@ -202,11 +202,14 @@ def _ends(steps: int, every: int) -> range:
     return range(min(steps, LEAST_STEPS), steps + 1, every)
 
 
-def _fit(seen: Sequence[Matrix]) -> tuple[Vector, Matrix, Vector]:
-    """Return centre, whitening and the lengths of healthy departures, of one memory.
+def scatter(seen: Sequence[Matrix]) -> tuple[Vector, Matrix, Vector]:
+    """Return the centre (S,) of healthy levels, their whitening (S, S), and lengths of departures.
 
     Args:
-        seen: Levels of each machine, shape (n, S).
+        seen: Levels of each machine, shape (n, S), n >= 1; NaN is missing.
+
+    Returns:
+        The lengths are those of all rows of all machines, after one another.
     """
     every = np.vstack(seen)
     known = np.isfinite(every).any(axis=0)
@@ -214,7 +217,8 @@ def _fit(seen: Sequence[Matrix]) -> tuple[Vector, Matrix, Vector]:
     centre = np.nan_to_num(_mean(own))
     rest = np.nan_to_num(np.vstack([one - mean for one, mean in zip(seen, own, strict=True)]))
     within = rest.T @ rest / len(rest)
-    apart = np.zeros(len(centre))
+    # Of one machine nobody knows how far others lie from it: as far as it goes itself, at least.
+    apart = np.diag(within)
     if len(own) > 1:
         gone = np.nan_to_num(own - centre)
         # A machine that was not among these lies as far from their mean as they do, and a bit more.

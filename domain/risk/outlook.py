@@ -82,6 +82,19 @@ class NearestMode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentMode(NearestMode):
+    """The failure mode that a machine was most like during an incident.
+
+    Attributes:
+        as_of: Up to when readings were used, RFC 3339; null when none were.
+        risk_version: Of the risk model that told; null without one.
+    """
+
+    as_of: str | None = None
+    risk_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Risk of failure; unknown where nothing is known, never a guess.
 
@@ -102,3 +115,26 @@ class Failure:
     mode: NearestMode | None = None
     as_of: str | None = None
     risk_version: int | None = None
+
+
+def mode_of(failure: Failure | None) -> IncidentMode:
+    """Return what is to be kept of the nearest mode with an incident; unknown where it is."""
+    told = failure or Failure()
+    if told.mode is None:
+        reason = "no failure of its class that shows in the sensors is known yet"
+        if failure is None or told.as_of is None:
+            reason = told.reason
+        return IncidentMode(
+            mode="unknown", reason=reason, as_of=told.as_of, risk_version=told.risk_version
+        )
+    near = told.mode
+    return IncidentMode(
+        mode=near.mode,
+        distance=near.distance,
+        confidence=near.confidence,
+        lead_time_s=near.lead_time_s,
+        reason=near.reason,
+        sensors=near.sensors,
+        as_of=told.as_of,
+        risk_version=told.risk_version,
+    )
