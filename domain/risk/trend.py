@@ -2,7 +2,7 @@
 
 No probability comes out of this: that a healthy machine would not look like that is known, that it
 then fails is not. And nothing is told of a machine that looks healthy: it is told of one whose
-departure is beyond that of nearly all healthy steps, rises faster than the departures of healthy
+departure is beyond that of most healthy steps, rises faster than the departures of healthy
 machines mostly do, and gets there within as long a time as it was watched.
 """
 
@@ -29,7 +29,7 @@ _MARGIN = 1.5
 _SELDOM = 0.95
 """Share of the rises of healthy machines that a trend must exceed."""
 
-_USUAL = 0.99
+_USUAL = 0.95
 """Share of healthy steps whose departure a machine must exceed to have a trend at all."""
 
 _Z = 1.645
@@ -46,7 +46,7 @@ class HealthTrend:
         whitening: Shape (S, S); whitens them (`domain.signatures`), so that a change of regime is
             no departure from health.
         threshold: Root mean square departure at which health ends, in healthy deviations.
-        usual: Departure that nearly all healthy steps stay below.
+        usual: Departure that most healthy steps stay below.
         steep: Rise of the departure, per step, that healthy machines seldom show.
     """
 
