@@ -192,9 +192,8 @@ def test_without_failures_there_is_a_trend_and_no_probability(database: StorageS
     """A drift to the threshold has a time and an interval; a steady machine has neither."""
     found = [support.history(at) for at in range(len(support.MACHINES))]
     # Of the others nothing is known but health: all but pump-1 are seen up to their first sign.
-    known = [
-        one if at == 1 else _until(one, label.onset_us) for at, (one, label) in enumerate(found)
-    ]
+    known = [_until(one, label.onset_us) for one, label in found]
+    known[1] = found[1][0]
     support.write(database, support.PUMP, known)
     support.champion(database, known)
     site = Site(database)
@@ -262,9 +261,7 @@ def test_an_incident_keeps_the_failure_mode_and_the_evidence_of_its_peak(site: S
                     verdicts.update_incident(on, each.incident)
 
     listed = site.ask("GET", "/incidents", params={"machine_id": one.machine}).json()["items"]
-    last = next(
-        each for each in listed if each["peak_score"] == max(x["peak_score"] for x in listed)
-    )
+    last = max(listed, key=lambda each: each["peak_score"])
     assert last["state"] == "closed"
     mode = last["failure_mode"]
     assert mode["mode"] == label.kind == "bearing_wear"
