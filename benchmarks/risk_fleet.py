@@ -82,7 +82,8 @@ def judged(name: str, machines: int, hours: int, seed: int) -> dict[str, float]:
     risk = ClassRisk.fit(kind, histories[::2], events, seed=seed)
     model = risk.models["1 h"]
     told: list[Matrix] = []
-    modes: list[bool] = []
+    hits: list[bool] = []
+    wrong: list[bool] = []
     for one in histories[1::2]:
         own = [event for event in events if event.machine == one.machine]
         for life in lives_of(one, own, MINUTE_US):
@@ -95,7 +96,9 @@ def judged(name: str, machines: int, hours: int, seed: int) -> dict[str, float]:
         for event in own:
             end = int(np.searchsorted(one.instants_us, event.failed_us))
             nearest = risk.modes.nearest(one.values[max(0, end - 128) : end])
-            modes.append(nearest is not None and nearest.mode == event.kind)
+            named = "unknown" if nearest is None else nearest.mode
+            hits.append(named == event.kind)
+            wrong.append(named not in {event.kind, "unknown"})
     left, p, remaining, low, high = np.concatenate(told, axis=1)
     soon, capped = left <= model.horizon, np.minimum(left, model.cap)
     base = float(soon.mean())
@@ -106,7 +109,8 @@ def judged(name: str, machines: int, hours: int, seed: int) -> dict[str, float]:
         "calibration_error": calibration_error(soon, p),
         "rmse_s": 60 * float(np.sqrt(np.mean((remaining - capped) ** 2))),
         "coverage": float(np.mean((low <= capped) & (capped <= high))),
-        "mode_hit": float(np.mean(modes)),
+        "mode_hit": float(np.mean(hits)),
+        "mode_wrong": float(np.mean(wrong)),
         "failures": float(len(events)),
     }
 

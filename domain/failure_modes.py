@@ -1,9 +1,8 @@
 """Failure modes: what machines look like when they fail, by name, and which one this looks like.
 
-The signature of a failure is the direction of its departure: the newest steps less the machine's
-own level before, whitened by how such departures scatter in health, for a change of regime moves
-many sensors at once and says nothing. Failures that people named alike are one mode; the others are
-clustered by the angle between their signatures and named after the sensors that show them.
+The signature of a failure is the direction in which the machine departs from healthy ones when it
+fails (`domain.signatures`). Failures that people named alike are one mode; the others are clustered
+by the angle between their signatures and named after the sensors that show them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,47 +14,23 @@ import numpy.typing as npt
 from sklearn.cluster import AgglomerativeClustering
 
 from domain.readings import Matrix
-from domain.risk.outlook import NearestMode
-from domain.risk.steps import LEAST_STEPS, LOOK_BACK
+from domain.risk.outlook import NearestMode, TypicalSensor
+from domain.signatures import MEMORIES, Departure, Health, Stack
 
 UNNAMED: Final = frozenset({"", "unknown", "failure", "other", "true"})
 """Kinds that name no mode."""
 
-_STEPS = 5
-"""Steps that a signature is taken from."""
-
-_EVERY = 16
-"""Steps between the healthy departures that are learnt from: neighbours say the same."""
-
-_RIDGE = 0.1
-"""Share of its variance that a sensor keeps for itself: healthy departures are few."""
-
 _APART = 0.5
 """Cosine distance at which two unnamed failures are different modes."""
 
-_BOUNDS = (0.25, 0.6)
+_BOUNDS = (0.35, 0.6)
 """How far from a mode its failures may lie; between them the spread of the mode itself."""
-
-_CLEAR = 0.95
-"""A departure longer than this share of healthy ones has a direction worth telling."""
 
 _TYPICAL = 0.35
 """Sensors with at least so much of the largest part are typical of a mode."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypicalSensor:
-    """A sensor that shows a mode.
-
-    Attributes:
-        sensor: Its name.
-        direction: up or down.
-        departure: Mean departure at the failure, in healthy standard deviations.
-    """
-
-    sensor: str
-    direction: str
-    departure: float
+_MOST_WEIGHT = 3.0
+"""A clear failure counts for more in its mode than a faint one, up to so many times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +75,13 @@ class Modes:
 
     Attributes:
         modes: By count, largest first.
-        centres: Shape (modes, S), signatures of length one.
-        whitening: Shape (S, S), brings healthy departures to unit covariance.
-        clear: Length of a whitened departure from which on it has a direction.
+        centres: Shape (modes, memories, S), signatures of length one.
+        health: What they depart from.
     """
 
     modes: tuple[FailureMode, ...]
-    centres: Matrix
-    whitening: Matrix
-    clear: float
+    centres: npt.NDArray[np.float64]
+    health: Health
 
     @classmethod
     def fit(
@@ -121,24 +94,19 @@ class Modes:
             healthy: Healthy steps of machines, each of shape (steps, S).
             sensors: Names of the columns.
         """
-        calm = _calm(healthy)
-        scale = np.sqrt((calm**2).mean(axis=0))
-        scale = np.where(scale > 0, scale, 1.0)
-        whitening = _whitening(calm)
-        clear = float(np.quantile(np.linalg.norm(calm @ whitening, axis=1), _CLEAR))
-        shown = [(one, departure(one.values)) for one in samples]
-        shown = [(one, way) for one, way in shown if np.linalg.norm(way @ whitening) > clear]
+        health = Health.fit(healthy)
+        gone = [(one, health.departure(one.values)) for one in samples]
+        shown = [(one, way) for one, way in gone if way.strength > health.shown]
         found = []
-        for name, picked in _grouped([(one.kind, way @ whitening) for one, way in shown]).items():
-            ways = np.array([shown[at][1] for at in picked])
+        for name, picked in _grouped([(one.kind, way) for one, way in shown]).items():
             lead_s = float(np.median([shown[at][0].lead_s for at in picked]))
-            found.append(_mode(name, ways @ whitening, ways / scale, lead_s, sensors))
+            found.append(_mode(name, [shown[at][1] for at in picked], lead_s, sensors))
         found.sort(key=lambda pair: (-pair[0].count, pair[0].name))
+        shape = (len(found), len(MEMORIES), len(sensors))
         return cls(
             modes=tuple(mode for mode, _ in found),
-            centres=np.array([centre for _, centre in found]).reshape(len(found), len(sensors)),
-            whitening=whitening,
-            clear=clear,
+            centres=np.array([centre for _, centre in found]).reshape(shape),
+            health=health,
         )
 
     def nearest(self, values: Matrix) -> NearestMode | None:
@@ -152,10 +120,10 @@ class Modes:
         """
         if not self.modes:
             return None
-        way = departure(values) @ self.whitening
-        if not np.linalg.norm(way) > self.clear:
-            return NearestMode(mode="unknown", reason="it does not depart from its own level")
-        distance = 1 - self.centres @ (way / np.linalg.norm(way))
+        way = self.health.departure(values)
+        if not way.strength > 1:
+            return NearestMode(mode="unknown", reason="it does not depart from healthy machines")
+        distance = 1 - self.centres[:, way.memory] @ way.directions[way.memory]
         order = np.argsort(distance, kind="stable")
         best, near = self.modes[int(order[0])], float(distance[order[0]])
         if near > best.bound:
@@ -170,6 +138,7 @@ class Modes:
             distance=round(near, 6),
             confidence=round(max(0.0, 1 - near / max(next_, 1e-9)), 6),
             lead_time_s=best.lead_time_s,
+            sensors=list(best.sensors),
         )
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -178,73 +147,30 @@ class Modes:
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return plain arrays."""
-        return {
-            "centres": self.centres,
-            "whitening": self.whitening,
-            "clear": np.array([self.clear]),
-        }
+        return {"centres": self.centres, **self.health.to_arrays()}
 
     @classmethod
     def restore(
         cls, records: Sequence[Mapping[str, Any]], arrays: Mapping[str, npt.NDArray[np.float64]]
     ) -> Self:
-        """Undo `to_json` and `to_arrays`."""
+        """Undo `to_json` and `to_arrays`.
+
+        What was learnt with signatures of another kind has no modes until risk is learnt anew.
+        """
+        if "shown" not in arrays:
+            sensors = arrays["whitening"].shape[-1]
+            health = Health.unknown(sensors)
+            return cls(modes=(), centres=np.empty((0, len(MEMORIES), sensors)), health=health)
         modes = tuple(
             FailureMode(
                 **{**one, "sensors": tuple(TypicalSensor(**each) for each in one["sensors"])}
             )
             for one in records
         )
-        return cls(
-            modes=modes,
-            centres=arrays["centres"],
-            whitening=arrays["whitening"],
-            clear=float(arrays["clear"][0]),
-        )
+        return cls(modes=modes, centres=arrays["centres"], health=Health.from_arrays(arrays))
 
 
-def departure(values: Matrix) -> npt.NDArray[np.float64]:
-    """Return how far the newest steps are from the machine's level before, in the sensors' units.
-
-    Args:
-        values: Shape (steps, S), steps >= 1; the older half is the level before.
-    """
-    newest = values[-_STEPS:]
-    before = values[: max(1, min(len(values) // 2, len(values) - _STEPS))]
-    level = np.array([_median(column) for column in before.T])
-    now = np.array([_median(column) for column in newest.T])
-    found: npt.NDArray[np.float64] = np.nan_to_num(now - level)
-    return found
-
-
-def _calm(healthy: Sequence[Matrix]) -> Matrix:
-    """Return departures of healthy machines, shape (n, S), n >= 1."""
-    return np.array(
-        [
-            departure(one[max(0, end - LOOK_BACK) : end])
-            for one in healthy
-            for end in range(min(len(one), LEAST_STEPS), len(one) + 1, _EVERY)
-        ]
-    )
-
-
-def _whitening(calm: Matrix) -> Matrix:
-    variance = (calm**2).mean(axis=0)
-    variance = np.where(variance > 0, variance, 1.0)
-    scale = np.sqrt(variance)
-    spread = (calm / scale).T @ (calm / scale) / len(calm)
-    values, vectors = np.linalg.eigh((1 - _RIDGE) * spread + _RIDGE * np.eye(len(scale)))
-    root = vectors @ np.diag(1 / np.sqrt(np.maximum(values, 1e-9))) @ vectors.T
-    whitening: Matrix = root / scale[:, None]
-    return whitening
-
-
-def _median(column: npt.NDArray[np.float64]) -> float:
-    known = column[np.isfinite(column)]
-    return float(np.median(known)) if len(known) else np.nan
-
-
-def _grouped(found: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> dict[str, list[int]]:
+def _grouped(found: Sequence[tuple[str, Departure]]) -> dict[str, list[int]]:
     """Return mode name → places; names that begin with a NUL are to be made from sensors."""
     groups: dict[str, list[int]] = {}
     unnamed = [at for at, (kind, _) in enumerate(found) if kind.lower() in UNNAMED]
@@ -254,7 +180,8 @@ def _grouped(found: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> dict[str, 
     if len(unnamed) == 1:
         groups["\0"] = unnamed
     elif unnamed:
-        ways = np.array([found[at][1] for at in unnamed])
+        # Every memory counts alike, the clearer ones for more: their ways are longer.
+        ways = np.array([found[at][1].ways.ravel() for at in unnamed])
         labels = AgglomerativeClustering(
             n_clusters=None, distance_threshold=_APART, metric="cosine", linkage="average"
         ).fit_predict(ways)
@@ -264,14 +191,15 @@ def _grouped(found: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> dict[str, 
 
 
 def _mode(
-    name: str, ways: Matrix, departures: Matrix, lead_time_s: float, sensors: Sequence[str]
-) -> tuple[FailureMode, npt.NDArray[np.float64]]:
-    """Return a mode and its signature, from whitened and plain departures of its failures."""
-    unit = ways / np.linalg.norm(ways, axis=1, keepdims=True)
-    centre = unit.mean(axis=0)
-    centre /= np.linalg.norm(centre) or 1.0
-    spread = float(np.quantile(1 - unit @ centre, 0.95))
-    mean = departures.mean(axis=0)
+    name: str, failures: Sequence[Departure], lead_time_s: float, sensors: Sequence[str]
+) -> tuple[FailureMode, Stack]:
+    """Return a mode and its signature, shape (memories, S)."""
+    weight = np.array([np.minimum(one.strengths, _MOST_WEIGHT) for one in failures])
+    centre = (np.array([one.directions for one in failures]) * weight[:, :, None]).sum(axis=0)
+    length = np.linalg.norm(centre, axis=1, keepdims=True)
+    centre /= np.where(length > 0, length, 1.0)
+    apart = [1 - centre[one.memory] @ one.directions[one.memory] for one in failures]
+    mean = np.mean([one.ways[one.memory] for one in failures], axis=0)
     order = [at for at in np.argsort(-np.abs(mean)) if abs(mean[at]) >= _TYPICAL * abs(mean).max()]
     typical = tuple(
         TypicalSensor(
@@ -285,8 +213,8 @@ def _mode(
     return FailureMode(
         name=told if name.startswith("\0") else name,
         named_by="sensors" if name.startswith("\0") else "labels",
-        count=len(ways),
+        count=len(failures),
         sensors=typical,
         lead_time_s=lead_time_s,
-        bound=float(np.clip(1.5 * spread, *_BOUNDS)),
+        bound=float(np.clip(1.5 * np.quantile(apart, 0.95), *_BOUNDS)),
     ), centre

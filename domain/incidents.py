@@ -74,6 +74,23 @@ SENSOR_RULES = IncidentRules(k=3, n=3, stay=1.0, quiet_s=30.0, cool_s=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """What a person is shown of an incident: the reading with its highest score.
+
+    After a repair the newest reading is healthy and shows nothing of the trouble.
+
+    Attributes:
+        instant_us: Instant of the reading; of several with the same score the newest.
+        observed: What was read, shape (S,) as a tuple, in the sensors' units; NaN is missing.
+        expected: What the model expected then, likewise.
+    """
+
+    instant_us: int
+    observed: tuple[float, ...]
+    expected: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """One trouble of one machine.
 
@@ -85,6 +102,7 @@ class Incident:
         peak_score: Largest score.
         anomalies: Anomalous readings so far.
         evidence: Summed contribution by column, shape (S,) as a tuple.
+        peak: The reading with the largest score; None where nobody gave what was read.
     """
 
     began_us: int
@@ -94,6 +112,7 @@ class Incident:
     peak_score: float
     anomalies: int
     evidence: tuple[float, ...]
+    peak: Peak | None = None
 
     @property
     def root(self) -> int:
@@ -109,11 +128,26 @@ class IncidentEvent:
     incident: Incident
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """What was read and what was expected, in the sensors' units; both of shape (n, S)."""
+
+    observed: Matrix
+    expected: Matrix
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     instant_us: int
     score: float
     parts: npt.NDArray[np.float64]
+    seen: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None
+
+    def peak(self) -> Peak | None:
+        if self.seen is None:
+            return None
+        observed, expected = (tuple(one.tolist()) for one in self.seen)
+        return Peak(instant_us=self.instant_us, observed=observed, expected=expected)
 
 
 class IncidentTracker:
@@ -141,6 +175,7 @@ class IncidentTracker:
         scores: npt.NDArray[np.float64],
         contributions: Matrix,
         ready: npt.NDArray[np.bool_] | None = None,
+        seen: Seen | None = None,
     ) -> list[IncidentEvent]:
         """Take in scored readings; return what they changed, oldest first.
 
@@ -152,13 +187,15 @@ class IncidentTracker:
             scores: Shape (n,).
             contributions: Shape (n, S), non-negative.
             ready: Shape (n,); rows that are not count as healthy. All are when left out.
+            seen: Of the n readings, kept of the one with the largest score.
         """
         sure = scores if ready is None else np.where(ready, scores, 0.0)
         if self.incident is None and len(self._recent) == 0 and not (sure > 1).any():
             return []
         events: list[IncidentEvent] = []
         for at, instant in enumerate(instants_us.tolist()):
-            row = _Row(instant, float(sure[at]), contributions[at])
+            shown = None if seen is None else (seen.observed[at], seen.expected[at])
+            row = _Row(instant, float(sure[at]), contributions[at], shown)
             for event in self._step(row):
                 if (
                     event.change is Change.UPDATED
@@ -217,13 +254,15 @@ def cooling_of(closed: Incident, rules: IncidentRules) -> Cooling:
 
 
 def _opened(anomalous: list[_Row], opened_us: int) -> Incident:
+    highest = max(anomalous, key=lambda row: (row.score, row.instant_us))
     return Incident(
         began_us=anomalous[0].instant_us,
         opened_us=opened_us,
         last_seen_us=opened_us,
-        peak_score=max(row.score for row in anomalous),
+        peak_score=highest.score,
         anomalies=len(anomalous),
         evidence=tuple(np.sum([row.parts for row in anomalous], axis=0).tolist()),
+        peak=highest.peak(),
     )
 
 
@@ -236,6 +275,8 @@ def _grown(incident: Incident, row: _Row) -> Incident:
         peak_score=max(incident.peak_score, row.score),
         anomalies=incident.anomalies + anomalous,
         evidence=tuple(float(part) for part in evidence),
+        # The newest of equal ones: a sensor's fault always scores the same.
+        peak=row.peak() if row.score >= incident.peak_score else incident.peak,
     )
 
 

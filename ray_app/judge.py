@@ -17,6 +17,7 @@ from domain.incidents import (
     Cooling,
     IncidentRules,
     IncidentTracker,
+    Seen,
     sensor_rows,
 )
 from domain.machines import Machine
@@ -185,6 +186,7 @@ class Judge:
             at=at,
             values=values,
             scores=scores,
+            failure=failure,
         )
         view = view.take(np.flatnonzero(fresh))
         found.views.append(view)
@@ -194,7 +196,7 @@ class Judge:
         found.conditions.append(
             self._book.settle(key, view.sensor_conditions() | gaps, FROM_READINGS)
         )
-        found.states.append(view.state(gap=bool(gaps), failure=failure))
+        found.states.append(view.state(gap=bool(gaps)))
 
     def _machine(self, known: Machine, champion: Champion, first_us: int) -> _Machine:
         key, name = known.key, known.name
@@ -241,12 +243,13 @@ class Judge:
 
     def _follow(self, machine: _Machine, view: "View") -> Iterator[Changed]:
         scores, free = view.scores, ~view.under_maintenance
+        seen = Seen(observed=view.values, expected=scores.expected)
         for event in machine.trackers["machine"].advance(
-            view.at, scores.score, scores.contributions, scores.ready & free
+            view.at, scores.score, scores.contributions, scores.ready & free, seen
         ):
             yield view.change("machine", event)
         ill, parts = sensor_rows(scores.sensor_faults)
-        for event in machine.trackers["sensor"].advance(view.at, ill, parts, free):
+        for event in machine.trackers["sensor"].advance(view.at, ill, parts, free, seen):
             yield view.change("sensor", event)
 
 

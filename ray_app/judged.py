@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
 
 from domain.care import NO_CARE, Care, notes
 from domain.conditions import StateChanges, What, sensor_conditions
-from domain.incidents import Change, Incident, IncidentEvent
+from domain.incidents import Change, Incident, IncidentEvent, Peak
 from domain.machines import Machine
 from domain.pipeline import Pipeline, Scores
 from domain.readings import Instants, Matrix
-from domain.risk.outlook import Failure
+from domain.risk.outlook import Failure, IncidentMode, mode_of
 from domain.severity import severity_of
 from ray_app.champions import Champion
 from ray_app.serve.verdict import contributions, faults_of
@@ -79,6 +80,7 @@ class View:
         at: Shape (n,).
         values: Shape (n, S), as observed.
         scores: Of n readings, as the machine's own limits see them.
+        failure: Risk of failure after them; None while the class has no risk model.
     """
 
     champion: Champion
@@ -88,6 +90,7 @@ class View:
     at: Instants
     values: Matrix
     scores: Scores
+    failure: Failure | None = None
 
     @property
     def key(self) -> int:
@@ -137,12 +140,11 @@ class View:
         names = self.champion.pipeline.machine_class.sensor_names
         return sensor_conditions(names, self.at, self.scores.sensor_faults)
 
-    def state(self, *, gap: bool = False, failure: Failure | None = None) -> State:
+    def state(self, *, gap: bool = False) -> State:
         """Return what is known of the machine after the last row.
 
         Args:
             gap: Whether the model's window has a hole.
-            failure: Risk of failure; None while the class has no risk model.
         """
         names = self.champion.pipeline.machine_class.sensor_names
         faults = faults_of(names, self.scores.sensor_faults[-1])
@@ -151,7 +153,7 @@ class View:
             instant_us=int(self.at[-1]),
             score=float(self.scores.score[-1]),
             model_version=self.champion.version,
-            failure=failure,
+            failure=self.failure,
             quality={
                 "ready": bool(self.scores.ready[-1]),
                 "gap": gap,
@@ -179,6 +181,7 @@ class View:
                 anomalies=incident.anomalies,
                 root_sensor=self.champion.pipeline.machine_class.sensor_names[incident.root],
                 evidence=evidence,
+                peaked_us=None if incident.peak is None else incident.peak.instant_us,
                 model_version=self.champion.version,
                 severity=severity_of(
                     incident.peak_score,
@@ -186,8 +189,17 @@ class View:
                     incident.evidence,
                 ),
                 close_reason=self._close_reason(incident),
+                failure_mode=self._failure_mode(kind, event),
             ),
         )
+
+    def _failure_mode(self, kind: Kind, event: IncidentEvent) -> IncidentMode | None:
+        """Return the nearest mode while the machine is in trouble; None where that is over."""
+        if event.change is Change.CLOSED:
+            return None
+        if kind == "sensor":
+            return IncidentMode(mode="unknown", reason="a sensor's fault is no machine's failure")
+        return mode_of(self.failure)
 
     def _close_reason(self, incident: Incident) -> verdicts.CloseReason | None:
         if incident.closed_us is None:
@@ -196,19 +208,18 @@ class View:
         return "maintenance" if within else "quiet"
 
     def _evidence(self, incident: Incident) -> tuple[Contribution, ...]:
-        """Return the largest parts, with what was seen when the score was last at its highest."""
-        inside = np.flatnonzero(self.at <= incident.last_seen_us)
-        row = int(inside[np.argmax(self.scores.score[inside])]) if len(inside) else 0
+        """Return the largest parts, with what was seen when the score was at its highest."""
         parts = np.array(incident.evidence)
         total = float(parts.sum()) or 1.0
         names = self.champion.pipeline.machine_class.sensor_names
         order = [at for at in np.argsort(-parts, kind="stable")[:_TOP].tolist() if parts[at] > 0]
+        peak = incident.peak
         return tuple(
             Contribution(
                 sensor=names[at],
                 share=round(float(parts[at]) / total, 6),
-                expected=_number(self.scores.expected[row, at]),
-                observed=_number(self.values[row, at]),
+                expected=None if peak is None else _number(peak.expected[at]),
+                observed=None if peak is None else _number(peak.observed[at]),
             )
             for at in order
         )
@@ -224,9 +235,13 @@ def restored(incident: verdicts.Incident | None, pipeline: Pipeline) -> Incident
         return None
     position = pipeline.machine_class.position
     evidence = [0.0] * len(position)
+    seen = {"observed": [nan] * len(position), "expected": [nan] * len(position)}
     for part in incident.evidence:
-        if part.sensor in position:
-            evidence[position[part.sensor]] = part.share * incident.anomalies
+        at = position.get(part.sensor)
+        if at is not None:
+            evidence[at] = part.share * incident.anomalies
+            seen["observed"][at] = nan if part.observed is None else part.observed
+            seen["expected"][at] = nan if part.expected is None else part.expected
     return Incident(
         began_us=incident.began_us,
         opened_us=incident.opened_us,
@@ -234,6 +249,11 @@ def restored(incident: verdicts.Incident | None, pipeline: Pipeline) -> Incident
         peak_score=incident.peak_score,
         anomalies=incident.anomalies,
         evidence=tuple(evidence),
+        peak=Peak(
+            instant_us=incident.began_us if incident.peaked_us is None else incident.peaked_us,
+            observed=tuple(seen["observed"]),
+            expected=tuple(seen["expected"]),
+        ),
     )
 
 
@@ -242,12 +262,20 @@ def padded(incident: Incident | None, pipeline: Pipeline) -> Incident | None:
     if incident is None:
         return None
     sensors = len(pipeline.machine_class.sensors)
-    evidence = (*incident.evidence, *[0.0] * sensors)[:sensors]
-    return Incident(
-        began_us=incident.began_us,
-        opened_us=incident.opened_us,
-        last_seen_us=incident.last_seen_us,
-        peak_score=incident.peak_score,
-        anomalies=incident.anomalies,
-        evidence=evidence,
+    peak = incident.peak
+    return replace(
+        incident,
+        closed_us=None,
+        evidence=_wide(incident.evidence, sensors, 0.0),
+        peak=None
+        if peak is None
+        else replace(
+            peak,
+            observed=_wide(peak.observed, sensors, nan),
+            expected=_wide(peak.expected, sensors, nan),
+        ),
     )
+
+
+def _wide(values: tuple[float, ...], sensors: int, filler: float) -> tuple[float, ...]:
+    return (*values, *[filler] * sensors)[:sensors]

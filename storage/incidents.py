@@ -4,10 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from domain.errors import ConflictError, NotFoundError
+from domain.risk.outlook import IncidentMode
 from domain.similar import most_similar
 from storage import endings, outbox
 from storage.connect import Connection, rows
+
+_NOT_KEPT = IncidentMode(mode="unknown", reason="it was not kept when this incident went on")
 
 _PAST = 500
 """Past incidents of a class that are compared; older ones say little of today's machines."""
@@ -29,7 +34,8 @@ class IncidentRow:
         peak_score: Highest score.
         anomalies: Anomalous readings in it.
         root_sensor: The sensor that contributed most.
-        evidence: `{sensor, share, expected, observed}`, largest first.
+        evidence: `{sensor, share, expected, observed}`, largest first; what was read and expected
+            is that of the reading with the highest score.
         model_version: What scored it.
         acknowledged_by: Who looked at it.
         feedback: What a person found: true, false or maintenance.
@@ -37,6 +43,8 @@ class IncidentRow:
         severity: minor, major or critical; it never becomes milder.
         close_reason: quiet, silent, maintenance or person; None while it lives.
         feedback_by: Whose feedback it is.
+        peaked: Instant of the reading with the highest score; None where it was not kept.
+        failure_mode: The failure mode it was most like, or unknown and why.
     """
 
     id: int
@@ -58,6 +66,8 @@ class IncidentRow:
     severity: str
     close_reason: str | None
     feedback_by: str | None
+    peaked: datetime | None
+    failure_mode: IncidentMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +123,8 @@ class AnomalyRow:
 _INCIDENTS = (
     "SELECT i.id, m.name, i.kind, i.state, i.began, i.opened, i.last_seen, i.closed, i.peak_score,"
     " i.anomalies, i.root_sensor, i.evidence, i.model_version, i.acknowledged_by, i.feedback,"
-    " i.note, i.severity, i.close_reason, i.feedback_by FROM incidents i"
+    " i.note, i.severity, i.close_reason, i.feedback_by, i.peaked,"
+    " i.failure_mode FROM incidents i"
     " JOIN machines m ON m.key = i.machine_key"
 )
 
@@ -286,4 +297,7 @@ def _change(on: Connection, number: int, assignments: str, values: tuple[Any, ..
 def _incident(row: tuple[Any, ...]) -> IncidentRow:
     names = IncidentRow.__dataclass_fields__
     given = dict(zip(names, row, strict=True))
-    return IncidentRow(**(given | {"evidence": tuple(given["evidence"])}))
+    mode = _NOT_KEPT
+    if given["failure_mode"] is not None:
+        mode = msgspec.convert(given["failure_mode"], IncidentMode)
+    return IncidentRow(**(given | {"evidence": tuple(given["evidence"]), "failure_mode": mode}))

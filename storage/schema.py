@@ -187,6 +187,8 @@ incidents = Table(
     Column("severity", Text, nullable=False, server_default="minor"),  # domain.severity.Severity
     Column("close_reason", Text),  # quiet | silent | maintenance | person
     Column("note", Text, nullable=False, server_default=""),
+    Column("peaked", _Instant),  # instant of the reading with peak_score, which evidence shows
+    Column("failure_mode", JSONB),  # domain.risk.outlook.IncidentMode
     _now("recorded_at"),
     # At most one live incident of a kind per machine.
     Index(

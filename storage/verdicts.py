@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from domain.risk.outlook import Failure
+from domain.risk.outlook import Failure, IncidentMode
 from domain.severity import Severity
 from storage import endings, outbox
 from storage.connect import Connection, rows
@@ -74,10 +74,13 @@ class Incident:
         peak_score: Highest score so far.
         anomalies: Anomalous readings so far.
         root_sensor: The sensor that contributed most.
-        evidence: Mean contributions, largest first.
+        evidence: Mean contributions, largest first, with what was read at the peak.
+        peaked_us: Instant of the reading with the highest score; None where it is not known.
         model_version: What scored it.
         severity: How bad it is; what is stored never becomes milder.
         close_reason: Why it closed; empty while it lives.
+        failure_mode: The mode the machine is most like now; None leaves what is stored. One that is
+            known is never forgotten for an unknown: after a repair nothing is like a failure.
     """
 
     machine_key: int
@@ -90,9 +93,11 @@ class Incident:
     anomalies: int
     root_sensor: str
     evidence: tuple[Contribution, ...] = ()
+    peaked_us: int | None = None
     model_version: int
     severity: Severity = Severity.MINOR
     close_reason: CloseReason | None = None
+    failure_mode: IncidentMode | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +174,10 @@ def open_incident(on: Connection, incident: Incident) -> int:
     found = rows(
         on,
         "INSERT INTO incidents (machine_key, kind, began, opened, last_seen, peak_score,"
-        " anomalies, root_sensor, evidence, model_version, severity) VALUES (%(machine_key)s,"
-        " %(kind)s, %(began)s, %(opened)s, %(last_seen)s, %(peak_score)s, %(anomalies)s,"
-        " %(root_sensor)s, %(evidence)s, %(model_version)s, %(severity)s)"
+        " anomalies, root_sensor, evidence, peaked, model_version, severity, failure_mode)"
+        " VALUES (%(machine_key)s, %(kind)s, %(began)s, %(opened)s, %(last_seen)s,"
+        " %(peak_score)s, %(anomalies)s, %(root_sensor)s, %(evidence)s, %(peaked)s,"
+        " %(model_version)s, %(severity)s, %(failure_mode)s)"
         " ON CONFLICT (machine_key, kind) WHERE closed IS NULL"
         " DO UPDATE SET last_seen = greatest(incidents.last_seen, excluded.last_seen),"
         " peak_score = greatest(incidents.peak_score, excluded.peak_score),"
@@ -208,6 +214,9 @@ def update_incident(on: Connection, incident: Incident) -> bool:
         " AND kind = %(kind)s AND closed IS NULL FOR UPDATE)"
         " UPDATE incidents AS i SET last_seen = %(last_seen)s, peak_score = %(peak_score)s,"
         " anomalies = %(anomalies)s, root_sensor = %(root_sensor)s, evidence = %(evidence)s,"
+        " peaked = coalesce(%(peaked)s, peaked), failure_mode = CASE WHEN"
+        " %(failure_mode)s::jsonb->>'mode' = 'unknown' AND failure_mode->>'mode' <> 'unknown'"
+        " THEN failure_mode ELSE coalesce(%(failure_mode)s, failure_mode) END,"
         " closed = %(closed)s, close_reason = %(close_reason)s, severity = CASE WHEN"
         " array_position(%(ranks)s, %(severity)s) > array_position(%(ranks)s, old.severity)"
         " THEN %(severity)s ELSE old.severity END,"
@@ -255,7 +264,8 @@ def live_incidents(on: Connection) -> tuple[Live, ...]:
     found = rows(
         on,
         "SELECT id, machine_key, kind, began, opened, last_seen, peak_score, anomalies,"
-        " root_sensor, evidence, model_version FROM incidents WHERE closed IS NULL ORDER BY id",
+        " root_sensor, evidence, model_version, peaked FROM incidents"
+        " WHERE closed IS NULL ORDER BY id",
     )
     return tuple(
         Live(
@@ -271,6 +281,7 @@ def live_incidents(on: Connection) -> tuple[Live, ...]:
                 root_sensor=row[8],
                 evidence=tuple(msgspec.convert(row[9], list[Contribution])),
                 model_version=row[10],
+                peaked_us=None if row[11] is None else _us(row[11]),
             ),
         )
         for row in found
@@ -294,9 +305,11 @@ def _columns(incident: Incident) -> dict[str, Any]:
         "anomalies": incident.anomalies,
         "root_sensor": incident.root_sensor,
         "evidence": _json(incident.evidence),
+        "peaked": None if incident.peaked_us is None else _instant(incident.peaked_us),
         "model_version": incident.model_version,
         "severity": str(incident.severity),
         "close_reason": incident.close_reason,
+        "failure_mode": None if incident.failure_mode is None else _json(incident.failure_mode),
     }
 
 

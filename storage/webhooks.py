@@ -138,6 +138,8 @@ def _example(now: str) -> dict[str, object]:
         "anomalies": 6,
         "root_sensor": "test",
         "evidence": [],
+        "peaked": now,
+        "failure_mode": None,
         "model_version": 0,
         "acknowledged_by": None,
         "feedback": None,

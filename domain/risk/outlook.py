@@ -44,6 +44,23 @@ class Remaining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TypicalSensor:
+    """A sensor that shows a failure mode.
+
+    Attributes:
+        sensor: Its name.
+        direction: up or down.
+        departure: Mean departure at the failure, in healthy standard deviations of what the sensor
+            does alone: what it does together with the others, as with every change of regime, is
+            taken out.
+    """
+
+    sensor: str
+    direction: str
+    departure: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NearestMode:
     """The failure mode that the machine's departures are most like.
 
@@ -53,6 +70,7 @@ class NearestMode:
         confidence: How much nearer it is than the next one, 0 to 1.
         lead_time_s: Median time from the first departure to the failure; null when unknown.
         reason: Why it is unknown.
+        sensors: Those that show the mode, largest departure first; empty when unknown.
     """
 
     mode: str
@@ -60,6 +78,20 @@ class NearestMode:
     confidence: float = 0.0
     lead_time_s: float | None = None
     reason: str = ""
+    sensors: list[TypicalSensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentMode(NearestMode):
+    """The failure mode that a machine was most like during an incident.
+
+    Attributes:
+        as_of: Up to when readings were used, RFC 3339; null when none were.
+        risk_version: Of the risk model that told; null without one.
+    """
+
+    as_of: str | None = None
+    risk_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +115,26 @@ class Failure:
     mode: NearestMode | None = None
     as_of: str | None = None
     risk_version: int | None = None
+
+
+def mode_of(failure: Failure | None) -> IncidentMode:
+    """Return what is to be kept of the nearest mode with an incident; unknown where it is."""
+    told = failure or Failure()
+    if told.mode is None:
+        reason = "no failure of its class that shows in the sensors is known yet"
+        if failure is None or told.as_of is None:
+            reason = told.reason
+        return IncidentMode(
+            mode="unknown", reason=reason, as_of=told.as_of, risk_version=told.risk_version
+        )
+    near = told.mode
+    return IncidentMode(
+        mode=near.mode,
+        distance=near.distance,
+        confidence=near.confidence,
+        lead_time_s=near.lead_time_s,
+        reason=near.reason,
+        sensors=near.sensors,
+        as_of=told.as_of,
+        risk_version=told.risk_version,
+    )

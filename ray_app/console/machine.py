@@ -88,13 +88,14 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
         end_us=int(history.instants_us[-1]) if len(history) else 1,
     )
     parts = _parts(champion, scores, history)
+    focus = _focus(machine_class, [one for one in past if _shade(axis, one) is not None], parts)
     return MachinePage(
         now=datetime.now(UTC),
         machine=machine,
         minutes=minutes,
         start=instant(axis.start_us) if len(history) else None,
         end=instant(axis.end_us) if len(history) else None,
-        lines=tuple(_lines(axis, history, scores, shown, _focus(machine_class, past, parts))),
+        lines=tuple(_lines(axis, history, scores, shown, focus)),
         shades=_shades(axis, past),
         contributions=parts[:8],
         units={s.name: s.unit for s in machine_class.sensors} if machine_class else {},
@@ -153,15 +154,20 @@ def _parts(
 
 def _focus(
     machine_class: MachineClass | None,
-    past: Sequence[IncidentRow],
+    shaded: Sequence[IncidentRow],
     parts: Sequence[Contribution],
 ) -> list[tuple[int, str, str]]:
-    """Return column, name and unit of the sensors that matter: of incidents, then of the score."""
+    """Return column, name and unit of the sensors that matter.
+
+    First the roots of what is shaded, for a shade without its sensor explains nothing: of live
+    incidents, then of those that are over. Then what else was evidence, then what makes up the
+    score now.
+    """
     if machine_class is None:
         return []
-    live = [one for one in past if one.closed is None]
-    names = [one.root_sensor for one in live]
-    names += [str(part["sensor"]) for one in live for part in one.evidence[:_TOP_SENSORS]]
+    ordered = sorted(shaded, key=lambda one: one.closed is not None)
+    names = [one.root_sensor for one in ordered]
+    names += [str(part["sensor"]) for one in ordered for part in one.evidence[:_TOP_SENSORS]]
     names += [part.sensor for part in parts] + list(machine_class.sensor_names)
     known = [name for name in dict.fromkeys(names) if name in machine_class.position]
     columns = [machine_class.position[name] for name in known[:_TOP_SENSORS]]
@@ -190,12 +196,10 @@ def _lines(
 
 
 def _shades(axis: Axis, past: Iterable[IncidentRow]) -> tuple[Shade, ...]:
-    found = (
-        axis.shade(
-            microseconds(one.began),
-            axis.end_us if one.closed is None else microseconds(one.last_seen),
-            one.kind,
-        )
-        for one in past
-    )
+    found = (_shade(axis, one) for one in past)
     return tuple(one for one in found if one is not None)
+
+
+def _shade(axis: Axis, one: IncidentRow) -> Shade | None:
+    end_us = axis.end_us if one.closed is None else microseconds(one.last_seen)
+    return axis.shade(microseconds(one.began), end_us, one.kind)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from domain.failure_modes import TypicalSensor
+from domain.risk.outlook import TypicalSensor
 from ray_app.serve import pages
 from ray_app.serve.idempotency import Key, marked, once_in
 from ray_app.serve.params import TEXT, Cursor, Limit, Number, ZonedMoment

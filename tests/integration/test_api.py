@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +19,7 @@ from domain.machines import MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
+from domain.risk.outlook import IncidentMode, TypicalSensor
 from observability.catalogue import NoMetrics
 from ray_app.champions import Champions
 from ray_app.console.app import build as build_console
@@ -37,6 +40,7 @@ from storage import (
     verdicts,
 )
 from storage.connect import rows, session
+from storage.history import instant
 from storage.pool import Pool
 from storage.settings import StorageSettings
 
@@ -680,6 +684,50 @@ def test_a_machine_has_a_timeline_with_its_incident(served: Served, fleet: Stora
     missing = served.page("/machines/pump-9")
     assert missing.status_code == 404
     assert "pump-9" in missing.text
+
+
+def test_after_a_repair_the_page_still_shows_what_happened(
+    served: Served, fleet: StorageSettings
+) -> None:
+    """The root of a closed incident is among the pictures, with what was read at its peak."""
+    with session(fleet) as on:
+        key = roster_store.load(on).machines["pump-1"].key
+        told = verdicts.Incident(
+            machine_key=key,
+            kind="machine",
+            began_us=START_US + 500_000_000,
+            opened_us=START_US + 501_000_000,
+            last_seen_us=START_US + 502_000_000,
+            peak_score=3.0,
+            anomalies=7,
+            root_sensor=SENSORS[-1],
+            evidence=(
+                verdicts.Contribution(sensor=SENSORS[-1], share=1.0, expected=0.2, observed=0.4),
+            ),
+            peaked_us=START_US + 501_500_000,
+            model_version=1,
+            failure_mode=IncidentMode(
+                mode="bearing_wear",
+                distance=0.1,
+                confidence=0.8,
+                lead_time_s=600.0,
+                sensors=[TypicalSensor(sensor="vibration", direction="up", departure=5.0)],
+            ),
+        )
+        number = verdicts.open_incident(on, told)
+        closed_us = START_US + 600_000_000
+        verdicts.update_incident(on, replace(told, closed_us=closed_us, close_reason="quiet"))
+    page = served.page("/machines/pump-1?minutes=60").text
+    shown = served.api(f"/incidents/{number}").json()
+
+    titles = re.findall(r"<figcaption><span>([^<]*?) ?<?(?:small|/span)", page)
+    assert titles[1] == SENSORS[-1].replace("_", " ")
+    assert "saw 0.4 at its peak, expected 0.2" in page
+    assert "Looks like <strong>bearing_wear</strong>" in page
+    assert "such failures came 10 min after their first sign" in page
+    assert "vibration up" in page
+    assert shown["failure_mode"]["mode"] == "bearing_wear"
+    assert datetime.fromisoformat(shown["peaked"]) == instant(START_US + 501_500_000)
 
 
 def test_a_machine_shows_what_is_wrong_with_its_sensors(

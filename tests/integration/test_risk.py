@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from domain.incidents import Change
 from domain.readings import History, ReadingBatch
 from domain.risk.outlook import Failure
 from domain.wire import format_instant
@@ -25,6 +27,7 @@ from ray_app.serve.schema import Prediction, PredictRequest, Reading
 from ray_app.serve.scorer import Scorer
 from storage import api_keys, failures, fleet, risk_models, roster_store, steps, verdicts
 from storage.connect import rows, session
+from storage.history import microseconds
 from storage.pool import Pool
 from storage.rollups import roll
 from storage.settings import StorageSettings
@@ -187,8 +190,12 @@ def _streamed(site: Site, one: History, end: int) -> Failure | None:
 
 def test_without_failures_there_is_a_trend_and_no_probability(database: StorageSettings) -> None:
     """A drift to the threshold has a time and an interval; a steady machine has neither."""
-    found = support.store(database, labels=False)
-    support.champion(database, [one for one, _ in found])
+    found = [support.history(at) for at in range(len(support.MACHINES))]
+    # Of the others nothing is known but health: all but pump-1 are seen up to their first sign.
+    known = [_until(one, label.onset_us) for one, label in found]
+    known[1] = found[1][0]
+    support.write(database, support.PUMP, known)
+    support.champion(database, known)
     site = Site(database)
     outcome = risk.train(database, "pump")
     site.champions.refresh()
@@ -199,9 +206,11 @@ def test_without_failures_there_is_a_trend_and_no_probability(database: StorageS
     )["failure"]
     assert {one["kind"] for one in steady["horizons"]} == {"unknown"}
     assert all(one["p"] is None for one in steady["horizons"])
+    assert steady["remaining"]["seconds"] is None
+    assert "no trend" in steady["remaining"]["reason"]
     one, label = found[1]
     assert label.failed_us is not None
-    rising = int(np.searchsorted(one.instants_us, label.failed_us)) - 90
+    rising = int(np.searchsorted(one.instants_us, label.failed_us)) - 60
     told = site.predict({"machine_id": "pump-1", **_last(one, rising)})["failure"]
     assert told["status"] == "trend"
     assert told["remaining"]["kind"] == "time_to_threshold"
@@ -215,9 +224,56 @@ def test_without_failures_there_is_a_trend_and_no_probability(database: StorageS
     site.pool.close()
 
 
+def _until(one: History, instant_us: int) -> History:
+    end = int(np.searchsorted(one.instants_us, instant_us))
+    return History(machine=one.machine, instants_us=one.instants_us[:end], values=one.values[:end])
+
+
 def _last(one: History, end: int) -> dict[str, Any]:
     readings = _readings(one, end - 10, end)
     return {"readings": [{"timestamp": r.timestamp, "values": r.values} for r in readings]}
+
+
+def test_an_incident_keeps_the_failure_mode_and_the_evidence_of_its_peak(site: Site) -> None:
+    """Told while the machine was failing, asked for after its repair."""
+    risk.train(site.settings, "pump")
+    known = site.champions.refresh()
+    one, label = support.history(0)
+    assert label.failed_us is not None
+    with session(site.settings) as on:
+        machine = roster_store.load(on).machines[one.machine]
+    judge, until_us = Judge(site.registry, (), {}), label.failed_us + 20 * support.MINUTE_US
+    first, end = np.searchsorted(one.instants_us, [label.onset_us, until_us]).tolist()
+    for at in range(first, end, 30):
+        rows_ = slice(at, min(at + 30, end))
+        batch = ReadingBatch(
+            machine_class=support.PUMP,
+            machine_keys=np.full(len(one.instants_us[rows_]), machine.key, dtype=np.int32),
+            instants_us=one.instants_us[rows_],
+            values=one.values[rows_],
+        )
+        found = judge.judge(batch, {machine.key: machine}, known.champion("pump"))
+        with session(site.settings) as on:
+            for each in found.changes:
+                if each.change is Change.OPENED:
+                    verdicts.open_incident(on, each.incident)
+                else:
+                    verdicts.update_incident(on, each.incident)
+
+    listed = site.ask("GET", "/incidents", params={"machine_id": one.machine}).json()["items"]
+    last = max(listed, key=lambda each: each["peak_score"])
+    assert last["state"] == "closed"
+    mode = last["failure_mode"]
+    assert mode["mode"] == label.kind == "bearing_wear"
+    assert mode["distance"] < 0.35
+    assert (mode["sensors"][0]["sensor"], mode["sensors"][0]["direction"]) == ("vibration", "up")
+    assert mode["lead_time_s"] == pytest.approx(5400)
+    assert mode["risk_version"] == 1
+    root = last["evidence"][0]
+    assert root["sensor"] == "vibration"
+    row = np.flatnonzero(one.instants_us == microseconds(datetime.fromisoformat(last["peaked"])))
+    assert root["observed"] == one.values[row, 0]
+    assert root["observed"] - root["expected"] > 2
 
 
 def test_a_damaged_risk_model_is_refused_and_the_old_one_serves_on(site: Site) -> None:

@@ -1,11 +1,13 @@
 """Verdicts, incidents, keys and the reads of the console, on a real Postgres."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from domain.errors import BadInputError, ConflictError, NotFoundError
+from domain.risk.outlook import IncidentMode, TypicalSensor
 from storage import api_keys, feedback, fleet, incidents, verdicts
 from storage.connect import Connection, rows, session
 from storage.partitions import ensure
@@ -64,6 +66,7 @@ def incident(machine: int, last_s: int, closed_s: int | None = None) -> verdicts
         anomalies=last_s + 1,
         root_sensor="vibration",
         evidence=_EVIDENCE,
+        peaked_us=T0_US + 1_000_000,
         model_version=1,
     )
 
@@ -148,6 +151,42 @@ def test_a_live_incident_comes_back_as_it_was_written(
         found = verdicts.live_incidents(on)
 
     assert [one.incident for one in found] == [written]
+
+
+def test_a_known_failure_mode_stays_and_says_what_it_was_told_by(
+    database: StorageSettings, machine: int
+) -> None:
+    """Unknown becomes known and another known one; after the repair nothing is like a failure."""
+    calm = IncidentMode(mode="unknown", reason="it does not depart from healthy machines")
+    wear = IncidentMode(mode="bearing_wear", distance=0.1, confidence=0.8, lead_time_s=600.0,
+                        sensors=[TypicalSensor(sensor="vibration", direction="up", departure=5.0)],
+                        as_of="2026-01-02T00:00:00Z", risk_version=3)  # fmt: skip
+    worse = replace(wear, mode="seized", distance=0.05)
+    kept = []
+    with session(database) as on:
+        number = verdicts.open_incident(on, replace(incident(machine, last_s=4), failure_mode=calm))
+        for last_s, mode in ((5, wear), (6, worse), (7, calm)):
+            kept.append(incidents.incident(on, number).failure_mode)
+            verdicts.update_incident(on, replace(incident(machine, last_s), failure_mode=mode))
+        kept.append(incidents.incident(on, number).failure_mode)
+        verdicts.update_incident(on, incident(machine, last_s=7, closed_s=70))
+        closed = incidents.incident(on, number)
+
+    assert kept == [calm, wear, worse, worse]
+    assert (closed.state, closed.failure_mode) == ("closed", worse)
+    assert closed.peaked is not None
+
+
+def test_an_incident_from_before_says_that_no_mode_was_kept(
+    database: StorageSettings, machine: int
+) -> None:
+    """Unknown with a reason, as everywhere."""
+    with session(database) as on:
+        number = verdicts.open_incident(on, replace(incident(machine, last_s=4), peaked_us=None))
+        found = incidents.incident(on, number)
+
+    assert (found.failure_mode.mode, found.peaked) == ("unknown", None)
+    assert "was not kept" in found.failure_mode.reason
 
 
 def test_an_older_state_never_replaces_a_newer_one(database: StorageSettings, machine: int) -> None:

@@ -11,6 +11,7 @@ from domain.incidents import (
     IncidentEvent,
     IncidentRules,
     IncidentTracker,
+    Seen,
     sensor_rows,
 )
 from domain.sensor_health import SensorFault
@@ -36,6 +37,46 @@ def test_k_of_n_anomalous_readings_open_an_incident() -> None:
     assert (incident.began_us, incident.opened_us) == (1_000_000, 4_000_000)
     assert (incident.peak_score, incident.anomalies, incident.root) == (3.0, 3, 1)
     assert incident.evidence == pytest.approx((6.5 / 6, 4 * 6.5 / 6, 6.5 / 6))
+
+
+def test_an_incident_keeps_what_was_seen_at_its_peak() -> None:
+    """After a repair the newest reading is healthy: it shows nothing of the trouble."""
+    tracker = IncidentTracker(RULES)
+    scores = np.array([1.5, 1.5, 4.0, 1.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
+    instants = np.arange(len(scores)) * 2_000_000
+    observed = np.stack([scores * 10, scores], axis=1)
+    seen = Seen(observed=observed, expected=np.full((10, 2), 0.5))
+    events = []
+    for part in (slice(0, 4), slice(4, 10)):
+        events += tracker.advance(
+            instants[part],
+            scores[part],
+            np.ones((10, 2))[part],
+            None,
+            Seen(observed=seen.observed[part], expected=seen.expected[part]),
+        )
+
+    assert [one.change for one in events] == [Change.OPENED, Change.UPDATED, Change.CLOSED]
+    for event in events:
+        peak = event.incident.peak
+        assert peak is not None
+        assert (peak.instant_us, peak.observed, peak.expected) == (
+            4_000_000,
+            (40.0, 4.0),
+            (0.5, 0.5),
+        )
+
+
+def test_of_a_fault_that_always_scores_the_same_the_newest_reading_is_kept() -> None:
+    """A sensor's fault has no peak; what it reads now is what a person finds there."""
+    tracker = IncidentTracker(RULES)
+    observed = np.arange(6.0)[:, None]
+    seen = Seen(observed=observed, expected=observed)
+    tracker.advance(np.arange(6) * 1_000_000, np.full(6, 2.0), np.ones((6, 1)), None, seen)
+
+    assert tracker.incident is not None
+    assert tracker.incident.peak is not None
+    assert tracker.incident.peak.observed == (5.0,)
 
 
 def test_fewer_than_k_in_any_n_open_nothing() -> None:

@@ -115,7 +115,7 @@ def test_steps_are_the_same_however_readings_arrive(cuts: list[int], seed: int) 
 def test_a_trend_says_when_and_a_steady_machine_says_nothing() -> None:
     """The interval holds the time at which the level truly gets there."""
     trend = HealthTrend.fit([_steps(300, seed) for seed in range(8)])
-    rising = _steps(120, 9) + np.linspace(0, 1.2 * trend.threshold, 120)[:, None] * 0.6
+    rising = _steps(120, 9) + np.linspace(0, 1.0, 120)[:, None]
     found = trend.remaining(rising, 60.0)
 
     assert found.kind == "time_to_threshold"
@@ -125,6 +125,43 @@ def test_a_trend_says_when_and_a_steady_machine_says_nothing() -> None:
     assert trend.remaining(_steps(120, 10), 60.0).kind == "unknown"
     gone = trend.remaining(_steps(120, 11) + 3 * trend.threshold, 60.0)
     assert (gone.kind, gone.seconds) == ("time_to_threshold", 0.0)
+
+
+def test_a_healthy_machine_is_told_no_time_to_the_threshold() -> None:
+    """However its departure wanders within health: sixty minutes of luck are no trend."""
+    machines = [_steps(400, seed) for seed in range(8)]
+    trend = HealthTrend.fit(machines)
+    told = [
+        trend.remaining(one[:end], 60.0)
+        for one in (_steps(400, seed) for seed in range(100, 130))
+        for end in range(60, 401, 20)
+    ]
+
+    assert {one.kind for one in told} == {"unknown"}
+
+
+def test_a_trend_is_not_drawn_out_for_longer_than_the_machine_was_watched() -> None:
+    """What rises surely, but slowly, is told to be so, and no number is made of it."""
+    trend = HealthTrend.fit([_steps(400, seed) for seed in range(8)])
+    slow = _steps(70, 9) * 0.02 + np.linspace(0.28, 0.66, 70)[:, None]
+    found = trend.remaining(slow, 60.0)
+
+    assert (found.kind, found.seconds) == ("unknown", None)
+    assert "longer than it was watched" in found.reason
+
+
+def test_a_change_of_regime_does_not_look_like_wear() -> None:
+    """All sensors together, as healthy machines do: no departure, so no trend."""
+    rng = np.random.default_rng(4)
+
+    def machine(steps: int) -> Matrix:
+        load = np.repeat(rng.uniform(0, 1, steps // 20 + 1), 20)[:steps, None]
+        made: Matrix = load * np.array([30.0, -20.0, 10.0]) + rng.normal(size=(steps, 3))
+        return made
+
+    trend = HealthTrend.fit([machine(400) for _ in range(8)])
+    ramp = np.linspace(0, 1, 60)[:, None] * np.array([30.0, -20.0, 10.0])
+    assert trend.remaining(ramp + rng.normal(size=(60, 3)), 60.0).kind == "unknown"
 
 
 def _failing(way: list[float], seed: int) -> Matrix:
