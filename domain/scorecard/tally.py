@@ -177,7 +177,7 @@ def _delay_s(event: Event, told: Flags, instants: npt.NDArray[np.int64]) -> floa
 def _nab(run: Run, found: Sequence[Event], told: Verdicts) -> Nab:
     if run.changepoints is not None:
         truth = run.changepoints[run.train_rows :]
-        # As SKAB's own baselines are counted: at every turn of the verdict, where no change is told.
+        # Who tells no changes is counted at every turn of the verdict, as SKAB's own baselines are.
         turned = np.diff(told.told, prepend=False) if told.changes is None else told.changes
         return change_points(run.test.instants_us, truth, turned)
     return Nab() if run.anomalous is None else window_points(found, told.opened)
