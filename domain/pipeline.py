@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from domain.changes import ChangeModel
 from domain.detectors import DETECTORS, Detector
 from domain.errors import ModelRejectedError, PlatformError
 from domain.features.front import FeatureModel
@@ -21,10 +22,11 @@ from domain.machines import MachineClass
 from domain.package import class_from, read_package, take_prefix, with_prefix, write_package
 from domain.pipeline_spec import PipelineSpec
 from domain.pipeline_training import (
+    MAX_FIT_ROWS,
     facts,
     fit_detector,
     golden_batch,
-    training_features,
+    training_rows,
     usable_histories,
     without_faults,
 )
@@ -66,6 +68,7 @@ class Scores:
         ready: Shape (n,); false while window, baseline and the regimes' lags
             fill, when a score is a guess.
         sensor_faults: Shape (n, S), `SensorFault` codes; such values were left out of the score.
+        measured: Shape (n, F), features as measured, which `ChangeModel.score` reads.
     """
 
     score: npt.NDArray[np.float64]
@@ -73,6 +76,7 @@ class Scores:
     expected: Matrix
     ready: npt.NDArray[np.bool_]
     sensor_faults: FaultCodes
+    measured: Matrix = field(default_factory=lambda: np.empty((0, 0)))
 
     def __len__(self) -> int:
         return len(self.score)
@@ -102,6 +106,7 @@ class Pipeline:
         threshold: The distance at which health ends.
         watch: The sensor watch.
         golden: Readings whose scores travel with the model.
+        changes: How much healthy machines move; None where the features do not tell.
         about: Facts for people: data period, machines, rows, seed.
     """
 
@@ -112,6 +117,7 @@ class Pipeline:
     threshold: float
     watch: SensorWatch
     golden: History
+    changes: ChangeModel | None = None
     about: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -140,9 +146,16 @@ class Pipeline:
         # One thread: pools of spinning threads are slower than none on cores that others use too.
         with threadpool_limits(1):
             front = fit_features(spec, clean, period_s=machine_class.period_s, seed=seed)
-            machines = [training_features(front, one) for one in clean]
+            machines, measured = zip(*(training_rows(front, one) for one in clean), strict=True)
             detector, threshold = fit_detector(
                 spec, machines, seed, period_s=machine_class.period_s
+            )
+            changes = ChangeModel.fit(
+                spec,
+                measured,
+                kinds=front.plan.kinds,
+                freedom=front.freedom[: len(machine_class.sensors)],
+                most_rows=MAX_FIT_ROWS,
             )
         return cls(
             spec=spec,
@@ -152,6 +165,7 @@ class Pipeline:
             threshold=threshold,
             watch=watch,
             golden=golden_batch(histories),
+            changes=changes,
             about=facts(histories, seed),
         )
 
@@ -243,6 +257,7 @@ class Pipeline:
             expected=rows.expected,
             ready=(rows.seen >= self.warmup_rows) & filled,
             sensor_faults=faults,
+            measured=rows.measured,
         )
 
     def features(self, history: History) -> Matrix:
@@ -268,6 +283,7 @@ class Pipeline:
             **with_prefix(self.front.to_arrays(), "front"),
             **with_prefix(self.detector.to_arrays(), "detector"),
             **with_prefix(self.watch.to_arrays(), "watch"),
+            **with_prefix({} if self.changes is None else self.changes.to_arrays(), "changes"),
             **with_prefix(golden | {"score": self.golden_scores()}, "golden"),
         }
         return write_package(manifest, arrays)
@@ -313,6 +329,7 @@ class Pipeline:
                 instants_us=golden["instants_us"],
                 values=golden["values"],
             ),
+            changes=ChangeModel.from_arrays(take_prefix(arrays, "changes")),
             about=manifest["about"],
         )
 

@@ -61,11 +61,12 @@ def without_faults(watch: SensorWatch, history: History) -> History:
     )
 
 
-def training_features(front: FeatureModel, history: History) -> Matrix:
-    """Return a machine's features but those of its warm-up."""
+def training_rows(front: FeatureModel, history: History) -> tuple[Matrix, Matrix]:
+    """Return a machine's features, and as measured, but those of its warm-up."""
     memory = front.new_memory(history.machine)
     rows = front.transform(memory, history.instants_us, history.values)
-    return rows.features[front.skipped_rows(len(history)) :]
+    settled = slice(front.skipped_rows(len(history)), None)
+    return rows.features[settled], rows.measured[settled]
 
 
 def fit_detector(

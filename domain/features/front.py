@@ -29,12 +29,15 @@ class FeatureRows:
         expected: Shape (n, S), in the sensor's unit.
         filled: Shape (n,), rows in the window.
         seen: Shape (n,), readings of the machine before this one.
+        measured: Shape (n, K * S), the features before they were standardised; NaN where a sensor
+            says nothing.
     """
 
     features: Matrix
     expected: Matrix
     filled: Counts
     seen: Counts
+    measured: Matrix = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,7 +132,7 @@ class FeatureModel:
         if len(self.whitening):
             # Row by row the same sums, so that any split into calls gives the same numbers.
             features = np.einsum("ij,jk->ik", features, self.whitening)
-        return replace(raw, features=features)
+        return replace(raw, features=features, measured=raw.features)
 
     def raw(self, memory: Memory, instants_us: Instants, values: Matrix) -> FeatureRows:
         """Compute features before they are standardised; NaN where a sensor says nothing."""

@@ -34,13 +34,22 @@ class Nab:
     Attributes:
         points: Given.
         windows: That could be met.
+        met: Windows with an alarm.
+        false: Alarms outside of all windows.
     """
 
     points: float = 0.0
     windows: int = 0
+    met: int = 0
+    false: int = 0
 
     def __add__(self, other: Self) -> "Nab":
-        return Nab(points=self.points + other.points, windows=self.windows + other.windows)
+        return Nab(
+            points=self.points + other.points,
+            windows=self.windows + other.windows,
+            met=self.met + other.met,
+            false=self.false + other.false,
+        )
 
     @property
     def score(self) -> float | None:
@@ -57,24 +66,26 @@ def window_points(windows: Sequence[Event], told: npt.NDArray[np.intp]) -> Nab:
         windows: Of the scored rows, in order, apart.
         told: Rows at which an alarm was given, ascending.
     """
-    points, alarms = 0.0, np.asarray(told)
+    points, alarms, met, false = 0.0, np.asarray(told), 0, 0
     for window in windows:
         hits = alarms[(alarms >= window.first) & (alarms <= window.last)]
         width = window.last - window.first + 1
         if len(hits):
+            met += 1
             points += float(_sigmoid(-(window.last - hits[0] + 1) / width) / _sigmoid(-1.0))
         else:
             points -= MISS
     for alarm in alarms:
         if any(one.first <= alarm <= one.last for one in windows):
             continue
+        false += 1
         past = [one for one in windows if one.last < alarm]
         behind = _FAR_BEHIND
         if past:
             last = past[-1]
             behind = min(_FAR_BEHIND, (alarm - last.last) / max(last.last - last.first, 1))
         points += FALSE_ALARM * (-1.0 if behind >= _FAR_BEHIND else _sigmoid(behind))
-    return Nab(points=points, windows=len(windows))
+    return Nab(points=points, windows=len(windows), met=met, false=false)
 
 
 def change_points(instants_us: Instants, truth: Flags, told: Flags) -> Nab:
@@ -91,12 +102,14 @@ def change_points(instants_us: Instants, truth: Flags, told: Flags) -> Nab:
     begins = np.flatnonzero(truth)
     ends = np.searchsorted(instants_us, instants_us[begins] + CHANGE_WINDOW_US, side="right")
     ends[:-1] = np.minimum(ends[:-1], begins[1:])
-    points, inside = 0.0, np.zeros(len(told), dtype=bool)
+    points, met, inside = 0.0, 0, np.zeros(len(told), dtype=bool)
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         inside[begin:end] = True
         hits = np.flatnonzero(told[begin:end])
+        met += len(hits) > 0
         points += float(_fading(end - begin)[hits[0]]) if len(hits) else -MISS
-    return Nab(points=points - FALSE_ALARM * float((told & ~inside).sum()), windows=len(begins))
+    false = int((told & ~inside).sum())
+    return Nab(points=points - FALSE_ALARM * false, windows=len(begins), met=met, false=false)
 
 
 def _sigmoid(position: float) -> float:

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from domain.changes import turns
 from domain.incidents import (
     SENSOR_RULES,
     Incident,
@@ -58,6 +59,8 @@ class Verdicts:
         incidents: Opened, as they were in the end.
         sensor_opened: Rows at which an incident of a sensor was opened, ascending; None for methods
             that do not tell sensors' faults from machines'.
+        changes: Shape (n,), a change of the machine is told: it begins to move, or has settled;
+            None for methods that tell none.
     """
 
     score: Numbers
@@ -66,6 +69,7 @@ class Verdicts:
     contributions: Matrix | None = None
     incidents: tuple[Incident, ...] = ()
     sensor_opened: npt.NDArray[np.intp] | None = None
+    changes: Flags | None = None
 
 
 def at_period(spec: PipelineSpec, period_s: float) -> PipelineSpec:
@@ -127,12 +131,16 @@ def score_rest(
     pipeline.score(state, run.train.instants_us, run.train.values)
     test, score, parts = run.test, [np.empty(0)], [np.empty((0, len(run.sensors)))]
     faults = [np.empty((0, len(run.sensors)), dtype=np.uint8)]
+    moved = [np.empty(0)]
     for first in range(0, len(test), chunk_rows):
         rows = slice(first, first + chunk_rows)
         scores = pipeline.score(state, test.instants_us[rows], test.values[rows])
         score.append(np.where(scores.ready, scores.score, np.minimum(scores.score, 1.0)))
         parts.append(scores.contributions)
         faults.append(scores.sensor_faults)
+        if pipeline.changes is not None:
+            moves = pipeline.changes.score(scores.measured)
+            moved.append(np.where(scores.ready, moves, 0.0))
     told = verdicts(
         np.concatenate(score),
         test.instants_us,
@@ -141,7 +149,10 @@ def score_rest(
         rules=rules,
     )
     found = _opened(test.instants_us, *sensor_rows(np.concatenate(faults)), SENSOR_RULES)
-    return replace(told, sensor_opened=np.searchsorted(test.instants_us, _begins(found)))
+    told = replace(told, sensor_opened=np.searchsorted(test.instants_us, _begins(found)))
+    if pipeline.changes is None:
+        return told
+    return replace(told, changes=turns(np.concatenate(moved))[0])
 
 
 def verdicts(
@@ -164,12 +175,6 @@ def verdicts(
         contributions=contributions,
         incidents=found,
     )
-
-
-def changes(told: Sequence[bool] | Flags) -> Flags:
-    """Return the rows at which the verdict turns, as SKAB's own evaluation takes changepoints."""
-    flags = np.asarray(told, dtype=bool)
-    return np.diff(flags, prepend=False)
 
 
 def _opened(

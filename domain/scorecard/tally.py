@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from domain.scorecard.nab import Nab, change_points, window_points
 from domain.scorecard.points import Confusion, Event, Flags, Numbers, events, roc_auc, vus_pr
-from domain.scorecard.protocol import Verdicts, changes
+from domain.scorecard.protocol import Verdicts
 from domain.scorecard.runs import Run
 
 VUS_BUFFER_ROWS: Final = 60
@@ -34,6 +34,8 @@ class Tally:
         false_incidents: Incidents opened outside of events.
         days: Machine-days scored.
         nab: Windows met, by NAB's or, where changepoints are labelled, SKAB's rules.
+        change_delays_s: Seconds until a change was told in each event; None if none was. Empty for
+            methods that tell no changes.
         roots_hit: Events whose largest evidence is the labelled root sensor.
         roots_near: Events with the labelled root among the `NEAR` sensors with the most evidence.
         roots: Told events with a labelled root.
@@ -51,6 +53,7 @@ class Tally:
     false_incidents: int
     days: float
     nab: Nab
+    change_delays_s: tuple[float | None, ...] = ()
     roots_hit: int
     roots_near: int
     roots: int
@@ -75,6 +78,9 @@ class Tally:
             false_incidents=int((~truth[told.opened]).sum()),
             days=float(instants[-1] - instants[0]) / _DAY_US,
             nab=_nab(run, found, told),
+            change_delays_s=()
+            if told.changes is None
+            else tuple(_delay_s(event, told.changes, instants) for event in found),
             roots_hit=sum(rank == 0 for rank in known),
             roots_near=sum(rank < NEAR for rank in known),
             roots=len(known),
@@ -100,8 +106,9 @@ def figures(tallies: Sequence[Tally], *, curves: bool = True) -> Figures:
     healthy = [one for one in tallies if not one.labelled]
     total = sum((one.confusion for one in labelled), Confusion())
     delays = [delay for one in labelled for delay in one.delays_s]
-    met = [delay for delay in delays if delay is not None]
+    moved = [delay for one in labelled for delay in one.change_delays_s]
     days = sum(one.days for one in tallies)
+    nab = sum((one.nab for one in labelled), Nab())
     roots = sum(one.roots for one in labelled)
     out: Figures = {
         "f1": total.f1 if total.tp + total.fn else None,
@@ -110,10 +117,14 @@ def figures(tallies: Sequence[Tally], *, curves: bool = True) -> Figures:
         "roc_auc": _roc_auc(labelled) if curves else None,
         "vus_pr": _vus_pr(labelled) if curves else None,
         "events": len(delays),
-        "events_detected": len(met),
-        "median_delay_s": float(np.median(met)) if met else None,
+        "events_detected": len(delays) - delays.count(None),
+        "median_delay_s": _median(delays),
+        "median_change_delay_s": _median(moved),
         "false_incidents_per_machine_day": _rate(tallies, days),
-        "nab_standard": sum((one.nab for one in labelled), Nab()).score,
+        "nab_standard": nab.score,
+        "nab_windows": nab.windows,
+        "nab_windows_met": nab.met,
+        "nab_false": nab.false,
         "hit_at_1": sum(one.roots_hit for one in labelled) / roots if roots else None,
         "hit_at_3": sum(one.roots_near for one in labelled) / roots if roots else None,
     }
@@ -125,6 +136,11 @@ def figures(tallies: Sequence[Tally], *, curves: bool = True) -> Figures:
     if healthy:
         out["far_unlabelled"] = sum((one.confusion for one in healthy), Confusion()).far
     return out
+
+
+def _median(delays: Sequence[float | None]) -> float | None:
+    known = [delay for delay in delays if delay is not None]
+    return float(np.median(known)) if known else None
 
 
 def _rate(tallies: Sequence[Tally], days: float) -> float | None:
@@ -161,7 +177,9 @@ def _delay_s(event: Event, told: Flags, instants: npt.NDArray[np.int64]) -> floa
 def _nab(run: Run, found: Sequence[Event], told: Verdicts) -> Nab:
     if run.changepoints is not None:
         truth = run.changepoints[run.train_rows :]
-        return change_points(run.test.instants_us, truth, changes(told.told))
+        # Who tells no changes is counted at every turn of the verdict, as SKAB's own baselines are.
+        turned = np.diff(told.told, prepend=False) if told.changes is None else told.changes
+        return change_points(run.test.instants_us, truth, turned)
     return Nab() if run.anomalous is None else window_points(found, told.opened)
 
 

@@ -26,6 +26,7 @@ KEYS = {
         "rmse",
         "coverage",
     ),
+    *("median_change_delay_s", "nab_windows", "nab_windows_met", "nab_false"),
     *("spread", "per_file", "baselines"),
 }
 
@@ -52,6 +53,8 @@ def test_two_runs_of_skab_are_scored_as_well_as_before(
     assert (card["events"], card["events_detected"]) == (2, 2)
     assert set(card["per_file"]) == {"valve1/3.csv", "other/3.csv"}
     assert card["baselines"]["always_alarm"]["f1"] < card["f1"]
+    assert card["nab_windows_met"] >= 5
+    assert card["nab_false"] < card["baselines"]["clock"]["nab_false"]
     assert (card["auc"], card["hit_at_1"]) == (None, None)
 
 

@@ -46,8 +46,21 @@ def test_false_alarms_cost_a_ninth_and_less_behind_a_window() -> None:
 
 def test_files_add_up_and_no_window_is_no_score() -> None:
     """The sum of points over the sum of windows."""
-    assert (Nab(points=1.0, windows=1) + Nab(points=-1.0, windows=1)).score == 50.0
+    added = Nab(points=1.0, windows=1, met=1) + Nab(points=-1.0, windows=1, false=2)
+
+    assert (added.score, added.met, added.false) == (50.0, 1, 2)
     assert Nab().score is None
+
+
+def test_windows_met_and_false_alarms_are_counted() -> None:
+    """A window counts once; an alarm outside of all windows is false."""
+    alarms = window_points(WINDOW, np.array([10, 100, 101, 900], dtype=np.intp))
+    truth, told = np.zeros((2, 200), dtype=bool)
+    truth[[50, 150]], told[[10, 60, 61, 140]] = True, True
+    changes = change_points(np.arange(200) * SECOND_US, truth, told)
+
+    assert (alarms.met, alarms.false) == (1, 2)
+    assert (changes.windows, changes.met, changes.false) == (2, 1, 2)
 
 
 def _changes(told: list[int], truth: list[int], rows: int = 200) -> float:

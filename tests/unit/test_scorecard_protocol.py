@@ -147,6 +147,34 @@ def test_the_root_counts_as_near_among_the_three_with_the_most_evidence(
     assert (found["hit_at_1"], found["hit_at_3"]) == (at_1, at_3)
 
 
+def test_a_change_is_told_apart_from_the_verdict() -> None:
+    """Begin and end of the fault are met; who tells no change is taken at its verdict's turns."""
+    run = _run()
+    told = judge(run, seed=0)
+    tally, turned = Tally.of(run, told), Tally.of(run, replace(told, changes=None))
+
+    assert told.changes is not None
+    assert (tally.nab.windows, tally.nab.met) == (2, 2)
+    assert [delay is not None and delay <= 15 for delay in tally.change_delays_s] == [True]
+    assert figures([tally])["median_change_delay_s"] == tally.change_delays_s[0]
+    assert turned.change_delays_s == ()
+    assert figures([turned])["median_change_delay_s"] is None
+    assert turned.nab == Tally.of(run, replace(told, changes=np.diff(told.told, prepend=False))).nab
+
+
+def test_changes_are_told_by_chunks_as_row_by_row(pipeline: Pipeline) -> None:
+    """However readings arrive."""
+    run = _run()
+    told = []
+    for rows in (1, 7, 300):
+        found = score_rest(pipeline, run, chunk_rows=rows).changes
+        assert found is not None
+        told.append(np.flatnonzero(found).tolist())
+
+    assert told[0] == told[1] == told[2]
+    assert len(told[0]) >= 2
+
+
 def test_a_run_without_labels_only_tells_of_false_alarms() -> None:
     """It does not enter F1."""
     run = _run()
