@@ -73,7 +73,8 @@ def lay_fault(
     sizes = rng.uniform(rules.low_sd, rules.high_sd, count) * rng.choice((-1.0, 1.0), count)
     shape = np.clip((np.arange(rows) - onset + 1) / (rise + 1), 0.0, 1.0)
     out = values.copy()
-    out[:, touched] += shape[:, None] * sizes * _unit(values)[touched]
+    unit = short_term_sd if sensors > 1 else _whole_sd
+    out[:, touched] += shape[:, None] * sizes * unit(values[:, touched])
     return onset + rise, out
 
 
@@ -89,11 +90,11 @@ def short_term_sd(values: Matrix) -> Matrix:
     return spread
 
 
-def _unit(values: Matrix) -> Matrix:
-    """Return the deviation in which each sensor's faults are sized, shape (S,).
+def _whole_sd(values: Matrix) -> Matrix:
+    """Return each sensor's standard deviation, shape (S,), in which a sensor alone has its faults.
 
     What a sensor does slowly is told from a fault by the other sensors, which do it as well. A
     sensor alone has none: a step within its own wandering is health to whoever looks.
     """
-    alone = values.shape[1] == 1
-    return np.nan_to_num(np.nanstd(values, axis=0)) if alone else short_term_sd(values)
+    deviation: Matrix = np.nan_to_num(np.nanstd(values, axis=0))
+    return deviation

@@ -1,10 +1,10 @@
 """The best of a sweep and the present champion, replayed on the same readings and faults."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -192,15 +192,15 @@ def shadowed_alike(on: Connection, machine_class: str, spec: PipelineSpec) -> Sh
     line = models.champion_line(on, machine_class)
     champion = line[-1] if line else 0
     for one in shadow.listed(on, machine_class=machine_class, champion=champion):
-        params = models.get(on, machine_class, one.challenger).params
-        if _spec_of(params) == spec:
+        if _stored_spec(on, machine_class, one.challenger) == spec:
             return _shadowed(one)
     return None
 
 
-def _spec_of(params: Mapping[str, Any]) -> PipelineSpec | None:
-    """Return the configuration of a stored version; None where another release wrote it."""
+def _stored_spec(on: Connection, machine_class: str, version: int) -> PipelineSpec | None:
+    """Return a version's configuration; None if it is damaged or another release wrote it."""
     try:
+        params = models.get(on, machine_class, version).params
         return PipelineSpec.from_dict(dict(params["spec"]))
     except (KeyError, PlatformError):
         return None

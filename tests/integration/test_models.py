@@ -192,6 +192,10 @@ def test_only_the_same_configurations_time_in_shadow_counts(storage: StorageSett
         shadow.add(on, [beside, replace(beside, challenger=4)])
         found = shadowed_alike(on, FAN.name, spec)
         other = shadowed_alike(on, FAN.name, replace(spec, window_s=13.0))
+    with session(storage) as on:
+        rows(on, "UPDATE models SET package = 'tampered' WHERE version = 4")
+        damaged = shadowed_alike(on, FAN.name, spec)
+        rows(on, "UPDATE models SET package = '4' WHERE version = 4")
     promote(storage, 3)
     with session(storage) as on:
         beside_another = shadowed_alike(on, FAN.name, spec)
@@ -201,6 +205,7 @@ def test_only_the_same_configurations_time_in_shadow_counts(storage: StorageSett
     assert (found.champion_alert_rate, found.alert_rate) == (0.01, 0.02)
     assert (found.agreement, found.score_drift) == (0.99, 0.1)
     assert other is None
+    assert damaged is None
     assert beside_another is None
 
 
