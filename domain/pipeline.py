@@ -43,6 +43,8 @@ _EVERY_ROW: Final = slice(None)
 class PipelineState:
     """What the pipeline remembers of one machine; `Pipeline.score` advances it in place.
 
+    Only `copy` copies it: its arrays are parts of blocks that compiled code finds by address.
+
     Attributes:
         features: Of the windows and baselines.
         sensors: Of the sensor watch.

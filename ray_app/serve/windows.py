@@ -1,11 +1,14 @@
 """From a request's body to windows of numbers; every wrong place is named at once. Pure."""
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from domain.machines import MachineClass
 from domain.readings import Instants, Matrix
@@ -165,18 +168,27 @@ def _quickly(window: Asked, machine_class: MachineClass) -> tuple[Instants, Matr
         instants = parse_instants([each.timestamp for each in window.readings])
     except (ValueError, OverflowError):
         return None
-    flat: list[float | None] = []
-    for each in window.readings:
-        if (*each.values,) == names:
-            flat += each.values.values()
-        elif each.values.keys() <= machine_class.position.keys():
-            flat += map(each.values.get, names)
-        else:
-            return None
-    # A sensor that is absent or null becomes NaN.
-    values = np.array(flat, dtype=np.float64).reshape(len(window.readings), len(names))
+    given = [each.values for each in window.readings]
+    if {*map(tuple, given)} == {names}:
+        flat = [*chain.from_iterable(one.values() for one in given)]
+    elif all(one.keys() <= machine_class.position.keys() for one in given):
+        flat = [one.get(name) for one in given for name in names]
+    else:
+        return None
+    values = _numbers(flat).reshape(len(given), len(names))
     in_order = bool((instants[1:] > instants[:-1]).all()) and int(instants[0]) >= EARLIEST_US
     return (instants, values) if in_order and not np.isnan(values).all(axis=1).any() else None
+
+
+def _numbers(flat: list[float | None]) -> npt.NDArray[np.float64]:
+    """Return a list as an array, in which what is absent or null is NaN."""
+    packed = bytearray(8 * len(flat))
+    try:
+        # A quarter of what numpy takes, which looks at each number's type first.
+        struct.pack_into(f"{len(flat)}d", packed, 0, *flat)
+    except struct.error:
+        return np.array(flat, dtype=np.float64)
+    return np.frombuffer(packed)
 
 
 def _fill(

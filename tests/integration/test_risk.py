@@ -23,6 +23,7 @@ from ray_app.serve.api import build
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard, Policy
 from ray_app.serve.predictor import PredictApp
+from ray_app.serve.remembered import Remembered
 from ray_app.serve.schema import Prediction, PredictRequest, Reading
 from ray_app.serve.scorer import Scorer
 from storage import api_keys, failures, fleet, risk_models, roster_store, steps, verdicts
@@ -54,7 +55,7 @@ class Site:
                 guard=guard,
             )
         )
-        self.scorer = Scorer(self.champions, self.registry)
+        self.scorer = Scorer(self.champions, Remembered(self.registry))
         self.predictor = PredictApp(self.scorer, self.champions, guard, NoMetrics())
         with session(settings) as on:
             self.key = api_keys.create(on, "operator", "operator")
