@@ -205,7 +205,9 @@ def test_no_request_fails_while_the_controller_is_killed(site: Site) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("victim", ["haproxy", "ray::HAProxyManager"])
+@pytest.mark.parametrize(
+    "victim", ["haproxy", pytest.param("ray::HAProxyManager", marks=pytest.mark.nightly)]
+)
 def test_after_a_kill_of_the_front_callers_are_answered_within_seconds(
     site: Site, victim: str
 ) -> None:

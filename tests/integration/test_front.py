@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ import pytest
 
 from ray_app import front, front_stand_in
 from ray_app.embedded.ports import free_port
+from ray_app.serve import scaling
 
 _TEMPLATE = """\
 global
@@ -98,10 +99,14 @@ class Front:
     Args:
         folder: Of its files.
         replica: Port of the replica.
+
+    Attributes:
+        folder: The same.
+        port: Where it listens.
     """
 
     def __init__(self, folder: Path, replica: int) -> None:
-        self._folder, self._replica, self.port = folder, replica, free_port()
+        self.folder, self._replica, self.port = folder, replica, free_port()
         self._started: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -140,18 +145,18 @@ class Front:
 
     def reload(self, old: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         """Start the next one, which takes the sockets over."""
-        return self.start("-sf", str(old.pid), "-x", str(self._folder / "admin.sock"))
+        return self.start("-sf", str(old.pid), "-x", str(self.folder / "admin.sock"))
 
     def stand_ins(self) -> list[psutil.Process]:
         """Return who stands in."""
-        wanted = str(self._folder / "stand-in.cfg")
+        wanted = str(self.folder / "stand-in.cfg")
         return [one for one in psutil.process_iter() if wanted in _words(one)]
 
     def close(self) -> None:
         """End all of them, who watches first."""
         for one in psutil.process_iter():
             words = _words(one)
-            if front_stand_in.__file__ in words and str(self._folder) in words:
+            if front_stand_in.__file__ in words and str(self.folder) in words:
                 one.kill()
         for started in self._started:
             started.kill()
@@ -163,8 +168,8 @@ class Front:
 
     def _write(self, *, routes: bool) -> Path:
         made = (_ROUTES if routes else _NO_ROUTES).format(replica=self._replica)
-        path = self._folder / "haproxy.cfg"
-        path.write_text(_TEMPLATE.format(folder=self._folder, port=self.port, routes=made))
+        path = self.folder / "haproxy.cfg"
+        path.write_text(_TEMPLATE.format(folder=self.folder, port=self.port, routes=made))
         return path
 
     @contextmanager
@@ -195,7 +200,7 @@ class Front:
     def _pid(self) -> int:
         with socket.socket(socket.AF_UNIX) as client:
             try:
-                client.connect(str(self._folder / "admin.sock"))
+                client.connect(str(self.folder / "admin.sock"))
                 client.sendall(b"show info\n")
                 told = b"".join(iter(lambda: client.recv(65_536), b""))
             except OSError:
@@ -244,7 +249,9 @@ def fronts(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]
         monkeypatch.delenv(name)
     with TemporaryDirectory(prefix="mw-") as folder, front.prepared() as used:
         assert used
-        made = Front(Path(folder), replica.server_address[1])
+        node = Path(folder) / "node"
+        node.mkdir()
+        made = Front(node, replica.server_address[1])
         try:
             yield made
         finally:
@@ -338,6 +345,22 @@ def test_who_sends_slowly_is_told_and_holds_no_replica(
     assert (status, problem["status"], problem["title"]) == (408, 408, "Too slow")
     assert replica.reached == 0
     assert fronts.status() == 200
+
+
+def test_requests_under_way_are_counted_where_they_wait(
+    fronts: Front, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that answers one after the other cannot know how many wait for it."""
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_SOCKET_PATH", str(fronts.folder.parent / "admin.sock"))
+    fronts.start()
+    assert scaling.under_way("http-predictor") == 0
+    with ExitStack() as stack:
+        for _ in range(3):
+            client = stack.enter_context(_connected(fronts.port))
+            client.sendall(_HEAD + b"content-length: 4\r\n\r\nslow")
+        await_true(lambda: scaling.under_way("http-predictor") == 3)
+        replica.let_go.set()
+        await_true(lambda: scaling.under_way("http-predictor") == 0)
 
 
 def test_an_answer_that_takes_too_long_is_a_problem(fronts: Front) -> None:
