@@ -169,7 +169,7 @@ def test_who_awaited_the_agent_for_jobs_is_not_refused(site: Site) -> None:
 def test_no_request_fails_while_champions_are_swapped_again_and_again(site: Site) -> None:
     """Loaded and verified beside the traffic: no failure, and the slowest are not much slower."""
     swaps = 20 if NIGHTLY else 4
-    calm = drive(site.url, site.one, seconds=5, connections=8)
+    calm = drive(site.url, site.one, seconds=5 if NIGHTLY else 1, connections=8)
     with load(site, swaps * 1.5 + 2, callers=8) as found:
         for swap in range(swaps):
             wanted = 2 - swap % 2
