@@ -299,8 +299,8 @@ def test_replicas_that_are_killed_cost_nobody_an_answer_while_another_lives(site
             victim = _replicas(site)[0]
             victim.kill()
         good, failed = good + int(found["good"]), failed + int(found["failed"])
+        _log.info("%s failed of %s", failed, good + failed)
 
-    _log.info("%s failed of %s", failed, good + failed)
     assert failed <= 0.001 * good
 
 
