@@ -252,6 +252,13 @@ PREDICT_LATENCY = Metric(
     buckets=_LATENCY_S,
     help="Time a predict request spends in the replica",
 )
+REQUESTS_UNDER_WAY = Metric(
+    name="millwright_requests_under_way",
+    kind=Kind.GAUGE,
+    unit="requests",
+    labels=("deployment",),
+    help="Requests that HAProxy has not answered yet, on average: what the autoscaling goes by",
+)
 ACTOR_RESTARTS = Metric(
     name="millwright_actor_restarts",
     kind=Kind.COUNTER,
@@ -286,5 +293,6 @@ CATALOGUE: tuple[Metric, ...] = (
     DRIFT,
     PREDICT_REQUESTS,
     PREDICT_LATENCY,
+    REQUESTS_UNDER_WAY,
     ACTOR_RESTARTS,
 )

@@ -190,9 +190,10 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             _panel(
                 "Requests under way, and what a replica is to have of them",
                 "short",
-                (r.TOTAL_ONGOING, r.TARGET_ONGOING),
+                (c.REQUESTS_UNDER_WAY, r.TOTAL_ONGOING, r.TARGET_ONGOING),
                 **{
-                    "{{deployment}}": latest(r.TOTAL_ONGOING, "max", "deployment"),
+                    "{{deployment}}": latest(c.REQUESTS_UNDER_WAY, "max", "deployment"),
+                    "seen by Serve, {{deployment}}": latest(r.TOTAL_ONGOING, "max", "deployment"),
                     "target of {{deployment}}": latest(r.TARGET_ONGOING, "max", "deployment"),
                 },
             ),

@@ -15,7 +15,7 @@ TOTAL_ONGOING = Metric(
     kind=Kind.GAUGE,
     unit="requests",
     labels=_BY,
-    help="Requests under way or waiting, as the autoscaling policy sees them",
+    help="Requests that replicas have begun, as Serve counts them",
 )
 TARGET_ONGOING = Metric(
     name="serve_autoscaling_target_ongoing_requests",

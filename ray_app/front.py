@@ -9,13 +9,14 @@ import os
 import random
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ray_app import front_launcher
+from ray_app import front_launcher, front_stand_in
 from ray_app.embedded.ports import LOOPBACK
 
 _SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
@@ -80,11 +81,28 @@ def prepared() -> Iterator[bool]:
         for name, value in _switches(Path(folder), real).items():
             os.environ.setdefault(name, value)
         try:
-            yield True
+            with _watched(Path(folder), real):
+                yield True
         finally:
             for name in os.environ.keys() - before.keys():
                 if name.startswith("RAY_SERVE_"):
                     del os.environ[name]
+
+
+@contextmanager
+def _watched(folder: Path, real: Path) -> Iterator[None]:
+    """Have somebody stand in for an HAProxy that dies within the block."""
+    words = [str(real), str(folder), str(os.getpid())]
+    command = [sys.executable, "-I", "-S", front_stand_in.__file__, *words]
+    # Ctrl-C in a terminal is for us, who stop everything in order.
+    with (
+        (folder / "stand-in.log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as watcher,
+    ):
+        try:
+            yield
+        finally:
+            watcher.kill()
 
 
 def quiet_ports(count: int) -> list[int]:

@@ -113,11 +113,10 @@ def hidden(text: str) -> str:
     )
 
 
-def prepare(binary: str, given: list[str]) -> list[str]:
+def prepare(given: list[str]) -> list[str]:
     """Make the configuration safe and have HAProxy watched; return its arguments.
 
     Args:
-        binary: HAProxy.
         given: Ray's arguments; `-c` only checks.
     """
     if "-f" not in given:
@@ -133,7 +132,7 @@ def prepare(binary: str, given: list[str]) -> list[str]:
     if "-c" in given:
         return given
     relieved = front_stand_in.relieve(folder)
-    front_stand_in.start(binary, text, folder)
+    front_stand_in.enter(text, folder)
     return given if relieved is None else _ending(given, relieved)
 
 
@@ -152,7 +151,7 @@ def _ending(given: list[str], process: int) -> list[str]:
 def main(arguments: list[str]) -> None:
     """Become HAProxy; does not return."""
     binary, *given = arguments
-    words = prepare(binary, given)
+    words = prepare(given)
     # Who dies by kill -9 stops nothing: then the kernel does, or the port would stay taken.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.execv(binary, [binary, *words])  # noqa: S606 - the whole point: no shell in between

@@ -1,14 +1,14 @@
 """Answers in the place of an HAProxy that died, until Ray Serve has started the next one.
 
 Ray Serve needs some six seconds for that, and the next one answers 404 until it is told of the
-applications. `ray_app.front_launcher` starts this file beside each HAProxy; it stands alone as that
-one does.
+applications. One watcher per cluster runs beside it; it is no process of Ray's, which ends what its
+own workers leave behind. This file stands alone: as a program it is the watcher.
 
-1. It awaits the end of HAProxy; the cluster's end is its own.
-2. Where another one answers the admin socket then, it was a reload or a stop: nothing to do.
-3. Else it starts HAProxy again, by the same configuration without an admin socket: Ray must see
-   that its own is dead. Should it be killed as well, it is started again.
-4. The next HAProxy of Ray that knows an application ends it (`-sf`) when its own port is open.
+1. `ray_app.front_launcher` enters each HAProxy that knows an application, with its configuration.
+2. When it is dead, and no other one answers its admin socket, the watcher starts HAProxy by the
+   same configuration without an admin socket: Ray must see that its own is dead. Should that one be
+   killed as well, it is started again.
+3. The next HAProxy of Ray that knows an application ends it (`-sf`) when its own port is open.
 """
 
 import ctypes
@@ -23,29 +23,25 @@ from pathlib import Path
 from time import monotonic
 
 CONFIGURATION = "stand-in.cfg"
-_ON_DUTY = "stand-in.pid"
+_FRONT, _ON_DUTY = "front.pid", "stand-in.pid"
 
 _FOR_S = 60.0
 """Ray may never start another one, as after `serve shutdown`: then nobody should answer for it."""
+_LOOK_MS = 100
 _PR_SET_PDEATHSIG = 1
 
 
-def start(binary: str, text: str, folder: Path) -> None:
+def enter(text: str, folder: Path) -> None:
     """Have this process, which is about to become HAProxy, be watched.
 
     Args:
-        binary: HAProxy.
         text: Its configuration.
         folder: Where it has its files.
     """
-    socket_line = re.search(r"^\s*stats socket (\S+).*\n", text, flags=re.MULTILINE)
-    if socket_line is None:
-        return
-    (folder / CONFIGURATION).write_text(text.replace(socket_line[0], ""), encoding="utf-8")
-    cluster = _parent_of(os.getppid())
-    words = [binary, str(folder), socket_line[1], str(os.getpid()), str(cluster)]
-    command = [sys.executable, "-I", "-S", __file__, *words]
-    os.posix_spawn(sys.executable, command, os.environ, setsid=True)
+    admin = re.search(r"^\s*stats socket (\S+).*\n", text, flags=re.MULTILINE)
+    if admin is not None:
+        _write(folder / CONFIGURATION, text.replace(admin[0], ""))
+        _write(folder / _FRONT, f"{os.getpid()} {admin[1]}")
 
 
 def relieve(folder: Path) -> int | None:
@@ -64,58 +60,69 @@ def _on_duty(folder: Path) -> int | None:
     return None
 
 
-def _parent_of(process: int) -> int:
-    # The name, in brackets, may hold blanks.
-    told = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    return int(told.rpartition(")")[2].split()[1])
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
-def main(arguments: list[str]) -> None:
-    """Watch one HAProxy to its end, and stand in for it where need be."""
-    binary, folder, admin, *processes = arguments
-    front, cluster = (_opened(int(one)) for one in processes)
-    if cluster is None or (front is not None and not _ended(front, cluster)):
-        return
-    if not _answers(admin):
-        _stand_in(binary, Path(folder), cluster)
+class Watcher:
+    """Watches the HAProxy of one node.
 
+    Args:
+        binary: HAProxy.
+        folder: Where it has its files.
+    """
 
-def _stand_in(binary: str, folder: Path, cluster: int) -> None:
-    """Keep an HAProxy until it is relieved, the time is over, or the cluster ends."""
-    until = monotonic() + _FOR_S
-    while monotonic() < until:
-        process = _spawned([binary, "-db", "-f", str(folder / CONFIGURATION)])
-        if not _goes_on_duty(folder, process):
-            _end(process)
+    def __init__(self, binary: str, folder: Path) -> None:
+        self._binary, self._folder = binary, folder
+        self._standing, self._until = 0, 0.0
+        self._draining: set[int] = set()
+
+    def look(self) -> None:
+        """Stand in where need be, and stop where it is not any more."""
+        self._draining = {one for one in self._draining if _status(one) is None}
+        if not self._standing:
+            if _is_dead(self._folder / _FRONT):
+                self._until = monotonic() + _FOR_S
+                self._stand_in()
             return
-        handle = os.pidfd_open(process)
-        if not _ended(handle, cluster, until):
-            # Whoever was relieved drains: that may last longer.
-            if _on_duty(folder) == process:
-                relieve(folder)
-                os.kill(process, signal.SIGUSR1)
-            _ended(handle, cluster)
-            _end(process)
+        if not (self._folder / _ON_DUTY).exists():
+            self._draining.add(self._standing)
+            self._standing = 0
             return
-        # One that was relieved ends by itself, one with a wrong configuration as well.
-        if not os.WIFSIGNALED(os.waitpid(process, 0)[1]):
-            return
+        self._look_after()
+
+    def _look_after(self) -> None:
+        status = _status(self._standing)
+        if status is not None and os.WIFSIGNALED(status):
+            self._stand_in()
+        elif status is not None or monotonic() > self._until:
+            # Its configuration is wrong, or nobody relieves it.
+            for name in (_ON_DUTY, _FRONT):
+                (self._folder / name).unlink(missing_ok=True)
+            if status is None:
+                os.kill(self._standing, signal.SIGUSR1)
+                self._draining.add(self._standing)
+            self._standing = 0
+
+    def _stand_in(self) -> None:
+        self._standing = _spawned([self._binary, "-db", "-f", str(self._folder / CONFIGURATION)])
+        _write(self._folder / _ON_DUTY, str(self._standing))
 
 
-def _goes_on_duty(folder: Path, process: int) -> bool:
-    """Enter who stands in; false where somebody else does already."""
-    if _on_duty(folder) is not None:
-        return False
-    mine = folder / f"{_ON_DUTY}.{process}"
-    mine.write_text(str(process))
-    (folder / _ON_DUTY).unlink(missing_ok=True)
+def _is_dead(entry: Path) -> bool:
     try:
-        os.link(mine, folder / _ON_DUTY)
-    except FileExistsError:
+        process, _, admin = entry.read_text().partition(" ")
+        handle = os.pidfd_open(int(process))
+    except ProcessLookupError:
+        return not _answers(admin)
+    except (OSError, ValueError):
         return False
+    try:
+        return _ended(handle, 0) and not _answers(admin)
     finally:
-        mine.unlink()
-    return True
+        os.close(handle)
 
 
 def _spawned(command: list[str]) -> int:
@@ -126,26 +133,16 @@ def _spawned(command: list[str]) -> int:
     return child
 
 
-def _end(child: int) -> None:
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+def _status(child: int) -> int | None:
+    """Return how a child ended; None while it runs."""
+    found, status = os.waitpid(child, os.WNOHANG)
+    return status if found else None
 
 
-def _opened(process: int) -> int | None:
-    try:
-        return os.pidfd_open(process)
-    except ProcessLookupError:
-        return None
-
-
-def _ended(process: int, cluster: int, until: float | None = None) -> bool:
-    """Await the end of a process; false where the cluster ended first or the time was over."""
+def _ended(handle: int, within_ms: int) -> bool:
     poll = select.poll()
-    poll.register(process, select.POLLIN)
-    poll.register(cluster, select.POLLIN)
-    left_ms = None if until is None else max(0.0, until - monotonic()) * 1000
-    ended = {found for found, _ in poll.poll(left_ms)}
-    return process in ended and cluster not in ended
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(within_ms))
 
 
 def _answers(path: str) -> bool:
@@ -155,6 +152,21 @@ def _answers(path: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def main(arguments: list[str]) -> None:
+    """Watch every node's HAProxy below a folder until the driver ends."""
+    binary, root, process = arguments
+    try:
+        driver = os.pidfd_open(int(process))
+    except ProcessLookupError:
+        return
+    watchers: dict[Path, Watcher] = {}
+    while not _ended(driver, _LOOK_MS):
+        for entry in Path(root).glob(f"*/{_FRONT}"):
+            watchers.setdefault(entry.parent, Watcher(binary, entry.parent))
+        for watcher in watchers.values():
+            watcher.look()
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 
 from ray_app import front, front_stand_in
 from ray_app.embedded.ports import free_port
+from ray_app.serve import scaling
 
 _TEMPLATE = """\
 global
@@ -98,10 +99,17 @@ class Front:
     Args:
         folder: Of its files.
         replica: Port of the replica.
+        platform: What is closed when the platform ends.
+
+    Attributes:
+        folder: The same.
+        port: Where it listens.
+        platform: The same.
     """
 
-    def __init__(self, folder: Path, replica: int) -> None:
-        self._folder, self._replica, self.port = folder, replica, free_port()
+    def __init__(self, folder: Path, replica: int, platform: ExitStack) -> None:
+        self.folder, self._replica, self.port = folder, replica, free_port()
+        self.platform = platform
         self._started: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -128,31 +136,17 @@ class Front:
         await_true(lambda: self._pid() == process.pid)
         return process
 
-    @contextmanager
-    def of_another_cluster(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Start HAProxy below a process below another one, as Ray's manager below its raylet."""
-        path = self._write(routes=True)
-        command = f'"$0" -db -f {path} & exec tail --pid=$PPID -s .1 -f /dev/null'
-        words = ["bash", "-c", 'bash -c "$@" & exec sleep 60', "raylet", command, self._starter]
-        with subprocess.Popen(words) as cluster:
-            await_true(lambda: self._pid() != 0)
-            yield cluster
-
     def reload(self, old: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         """Start the next one, which takes the sockets over."""
-        return self.start("-sf", str(old.pid), "-x", str(self._folder / "admin.sock"))
+        return self.start("-sf", str(old.pid), "-x", str(self.folder / "admin.sock"))
 
     def stand_ins(self) -> list[psutil.Process]:
         """Return who stands in."""
-        wanted = str(self._folder / "stand-in.cfg")
+        wanted = str(self.folder / "stand-in.cfg")
         return [one for one in psutil.process_iter() if wanted in _words(one)]
 
     def close(self) -> None:
-        """End all of them, who watches first."""
-        for one in psutil.process_iter():
-            words = _words(one)
-            if front_stand_in.__file__ in words and str(self._folder) in words:
-                one.kill()
+        """End all of them."""
         for started in self._started:
             started.kill()
             started.wait(10)
@@ -163,8 +157,8 @@ class Front:
 
     def _write(self, *, routes: bool) -> Path:
         made = (_ROUTES if routes else _NO_ROUTES).format(replica=self._replica)
-        path = self._folder / "haproxy.cfg"
-        path.write_text(_TEMPLATE.format(folder=self._folder, port=self.port, routes=made))
+        path = self.folder / "haproxy.cfg"
+        path.write_text(_TEMPLATE.format(folder=self.folder, port=self.port, routes=made))
         return path
 
     @contextmanager
@@ -195,18 +189,13 @@ class Front:
     def _pid(self) -> int:
         with socket.socket(socket.AF_UNIX) as client:
             try:
-                client.connect(str(self._folder / "admin.sock"))
+                client.connect(str(self.folder / "admin.sock"))
                 client.sendall(b"show info\n")
                 told = b"".join(iter(lambda: client.recv(65_536), b""))
             except OSError:
                 return 0
         found = re.search(rb"^Pid: (\d+)", told, re.MULTILINE)
         return int(found[1]) if found else 0
-
-
-def _watches(process: psutil.Process, front_pid: int) -> bool:
-    words = _words(process)
-    return front_stand_in.__file__ in words and str(front_pid) in words
 
 
 def _words(process: psutil.Process) -> list[str]:
@@ -242,13 +231,13 @@ def fronts(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]
     """Return who starts HAProxy before the replica."""
     for name in [one for one in os.environ if one.startswith("RAY_SERVE_")]:
         monkeypatch.delenv(name)
-    with TemporaryDirectory(prefix="mw-") as folder, front.prepared() as used:
-        assert used
-        made = Front(Path(folder), replica.server_address[1])
-        try:
-            yield made
-        finally:
-            made.close()
+    with ExitStack() as stack:
+        assert stack.enter_context(front.prepared())
+        node = Path(os.environ["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"]).parent / "node"
+        node.mkdir()
+        made = Front(node, replica.server_address[1], stack)
+        stack.callback(made.close)
+        yield made
 
 
 def test_a_killed_haproxy_is_stood_in_for_until_the_next_one_knows_the_applications(
@@ -288,11 +277,11 @@ def test_a_reload_needs_nobody_to_stand_in(fronts: Front) -> None:
     first = fronts.start()
     fronts.reload(first)
     first.wait(20)
-    watchers = [one for one in psutil.process_iter() if _watches(one, first.pid)]
-    psutil.wait_procs(watchers, timeout=10)
-
-    assert fronts.stand_ins() == []
-    assert fronts.status() == 200
+    # Longer than the watcher needs to look twice.
+    for _ in range(10):
+        assert fronts.status() == 200
+        assert fronts.stand_ins() == []
+        sleep(0.05)
 
 
 def test_before_an_application_is_known_the_port_is_closed(fronts: Front) -> None:
@@ -338,6 +327,22 @@ def test_who_sends_slowly_is_told_and_holds_no_replica(
     assert (status, problem["status"], problem["title"]) == (408, 408, "Too slow")
     assert replica.reached == 0
     assert fronts.status() == 200
+
+
+def test_requests_under_way_are_counted_where_they_wait(
+    fronts: Front, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that answers one after the other cannot know how many wait for it."""
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_SOCKET_PATH", str(fronts.folder.parent / "admin.sock"))
+    fronts.start()
+    assert scaling.under_way("http-predictor") == 0
+    with ExitStack() as stack:
+        for _ in range(3):
+            client = stack.enter_context(_connected(fronts.port))
+            client.sendall(_HEAD + b"content-length: 4\r\n\r\nslow")
+        await_true(lambda: scaling.under_way("http-predictor") == 3)
+        replica.let_go.set()
+        await_true(lambda: scaling.under_way("http-predictor") == 0)
 
 
 def test_an_answer_that_takes_too_long_is_a_problem(fronts: Front) -> None:
@@ -386,15 +391,25 @@ def test_what_never_becomes_a_request_is_refused(
     assert replica.reached == 0
 
 
-def test_nobody_stands_in_for_a_cluster_that_is_gone(fronts: Front) -> None:
-    """The port is free again, however the cluster ended."""
-    with fronts.of_another_cluster() as cluster:
-        for one in psutil.Process(cluster.pid).children(recursive=True):
-            if one.name() == "haproxy":
-                one.kill()
-        await_true(lambda: len(fronts.stand_ins()) == 1)
-        cluster.kill()
-        cluster.wait(10)
+def test_nobody_stands_in_for_a_platform_that_is_gone(fronts: Front) -> None:
+    """The port is free again."""
+    fronts.start().kill()
+    await_true(lambda: len(fronts.stand_ins()) == 1)
+    fronts.platform.close()
 
     await_true(lambda: fronts.stand_ins() == [])
     assert fronts.status() == 0
+
+
+def test_the_watch_ends_with_a_platform_that_is_killed(tmp_path: Path) -> None:
+    """Whoever dies by kill -9 stops nothing."""
+    watch = [sys.executable, "-I", "-S", front_stand_in.__file__, "haproxy", str(tmp_path)]
+    words = ["bash", "-c", '"$@" $$ & exec sleep 60', "platform", *watch]
+    with subprocess.Popen(words) as platform:
+        await_true(lambda: len(psutil.Process(platform.pid).children()) == 1)
+        (watcher,) = psutil.Process(platform.pid).children()
+        await_true(lambda: front_stand_in.__file__ in _words(watcher))
+        platform.kill()
+
+    psutil.wait_procs([watcher], timeout=10)
+    assert not watcher.is_running() or watcher.status() == psutil.STATUS_ZOMBIE
