@@ -42,7 +42,7 @@ class RollbackAsked(_Asked):
 class ChampionNow(BaseModel):
     """The champion after a change; it scores within a second.
 
-    MLflow's aliases follow with the next sweep, or with `millwright model reconcile`.
+    MLflow's aliases follow within seconds, or once MLflow is back.
     """
 
     machine_class: str
