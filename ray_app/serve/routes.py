@@ -1,7 +1,7 @@
 """The resources of `/api/v1`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
@@ -136,7 +136,7 @@ def incident_routes(pool: Pool) -> APIRouter:
                 note=given.note,
             )
         return FeedbackView(
-            **asdict(done.incident),
+            **{one.name: getattr(done.incident, one.name) for one in fields(IncidentRow)},
             limits=[
                 LimitMoved(
                     sensor=name, before=done.before.get(name, 1.0), after=done.after.get(name, 1.0)
