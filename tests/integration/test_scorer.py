@@ -343,6 +343,55 @@ def test_silence_is_told_before_there_is_a_champion(
         until(database, lambda at: ("pump-1", "", "silent") not in states(at))
 
 
+def test_gaps_and_stuck_sensors_are_told_before_there_is_a_champion(
+    settings: KafkaSettings, database: StorageSettings
+) -> None:
+    """By what is stored: limits of sensors are learnt from it, and gaps need none."""
+    publish(settings, 0, 200)
+    ingest(settings, database, 400)
+    with at_work(ScorerActor(settings, database)):
+        stuck, late = readings("pump-1", 200, 40), readings("pump-2", 300, 5)
+        stuck.values[:, 2] = 125.0
+        with KafkaSink.open(settings) as sink:
+            for one in (stuck, late):
+                messages = encode(one.machine, one.instants_us, one.values, SENSORS)
+                sink.send(settings.topic, one.machine.encode(), messages)
+            sink.flush()
+        ingest(settings, database, 445)
+        until(
+            database,
+            lambda at: states(at) >= {("pump-1", "flow", "stuck"), ("pump-2", "", "gap")},
+        )
+        with KafkaSink.open(settings) as sink:
+            one = readings("pump-1", 240, 5)
+            sink.send(
+                settings.topic, b"pump-1", encode("pump-1", one.instants_us, one.values, SENSORS)
+            )
+            sink.flush()
+        ingest(settings, database, 450)
+        until(database, lambda at: ("pump-1", "flow", "stuck") not in states(at))
+
+
+def test_sensors_of_a_class_without_a_champion_are_told_beside_one_that_has_it(
+    settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """On the stream itself: nothing of that class is scored, and its sensors are looked at."""
+    vent = MachineClass(name="vent", sensors=(*PUMP.sensors, Sensor(name="air")), period_s=0.5)
+    promote(database, 1, packages[0])
+    with session(database) as on:
+        roster_store.register_class(on, vent)
+        roster_store.register_machines(on, ["vent-1"], "vent")
+    one = readings("vent-1", 0, 300)
+    one.values[-60:, 2] = 125.0
+    with KafkaSink.open(settings) as sink:
+        sink.send(settings.topic, b"vent-1", encode("vent-1", one.instants_us, one.values, SENSORS))
+        sink.flush()
+    with at_work(ScorerActor(settings, database)):
+        until(database, lambda at: ("vent-1", "flow", "stuck") in states(at))
+    with session(database) as on:
+        assert rows(on, "SELECT count(*) FROM machine_states") == [(0,)]
+
+
 def test_a_scorer_that_starts_anew_goes_on_with_the_states_it_finds(
     settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
 ) -> None:
