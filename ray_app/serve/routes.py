@@ -11,7 +11,7 @@ from domain.errors import NotFoundError
 from domain.limits import Feedback
 from ray_app.serve import pages, views
 from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, MachineId, Moment, Number, OfMachine
-from storage import feedback, fleet, incidents
+from storage import anomalies, feedback, fleet, incidents
 from storage.incidents import IncidentRow, Similar
 from storage.pool import Pool
 
@@ -155,7 +155,7 @@ def incident_routes(pool: Pool) -> APIRouter:
         """List anomalous readings, newest first."""
         before = pages.decode(cursor, tuple[datetime, str, int]) if cursor else None
         with pool.session() as on:
-            found = incidents.anomalies(
+            found = anomalies.listed(
                 on, machine=machine_id, since=utc(since), before=before, limit=limit + 1
             )
         items, after = pages.cut(

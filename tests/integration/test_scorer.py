@@ -25,6 +25,7 @@ from ray_app.consumer_actor import ConsumerActor
 from ray_app.scorer_actor import ScorerActor
 from ray_app.serve.views import machine_view
 from storage import (
+    anomalies,
     fleet,
     history,
     incidents,
@@ -159,7 +160,7 @@ def test_a_failing_machine_becomes_one_incident_with_its_sensor(
         until(database, scored_to(TRAINED + LIVE - 1))
     with session(database) as on:
         found = incidents.incidents(on)
-        anomalies = incidents.anomalies(on, limit=1000)
+        told = anomalies.listed(on, limit=1000)
         states = {one.name: one.score for one in fleet.machines(on)}
         rate = fleet.rates(on)
 
@@ -169,7 +170,7 @@ def test_a_failing_machine_becomes_one_incident_with_its_sensor(
     ill_since_us = START_US + (TRAINED + LIVE // 2) * 500_000
     ill_since = datetime.fromtimestamp(ill_since_us / 1e6, UTC)
     assert 0 <= (found[0].opened - ill_since).total_seconds() < 30
-    of_ill = [one for one in anomalies if one.machine == "pump-2" and one.instant >= ill_since]
+    of_ill = [one for one in told if one.machine == "pump-2" and one.instant >= ill_since]
     assert len(of_ill) > LIVE // 4
     assert {one.incident_id for one in of_ill if one.instant >= found[0].began} == {found[0].id}
     assert (states["pump-1"] or 9) < 1 < (states["pump-2"] or 0)
@@ -224,7 +225,7 @@ def test_a_new_champion_takes_over_between_two_batches(
         publish(settings, TRAINED + LIVE - 20, 20)
         until(database, scored_to(TRAINED + LIVE - 1, version=2))
     with session(database) as on:
-        versions = {one.model_version for one in incidents.anomalies(on, limit=1000)}
+        versions = {one.model_version for one in anomalies.listed(on, limit=1000)}
         live = incidents.incidents(on, live=True)
 
     assert versions == {1, 2}
