@@ -26,7 +26,7 @@ LEAST_ROWS: Final = 100
 """Readings of one machine from which on it is known how its sensors look in health."""
 
 KEPT_ROWS: Final = 1000
-"""Newest readings of each machine that limits are learnt from."""
+"""Newest readings of each machine that are kept; limits are learnt from the older half."""
 
 _WITHOUT_LIMITS: Final = frozenset({Condition.GAP})
 
@@ -118,7 +118,9 @@ class PlainWatch:
     def _learn(self, known: _Class, machine_class: MachineClass) -> None:
         if known.seen < 2 * known.learnt_at:
             return
-        long = [one.kept for one in known.machines.values() if len(one.kept) >= LEAST_ROWS]
+        # What goes on now is judged by what was before: a stuck sensor teaches nothing of health.
+        older = [_older(one.kept) for one in known.machines.values()]
+        long = [one for one in older if len(one) >= LEAST_ROWS]
         if long:
             known.watch, known.learnt_at = SensorWatch.fit(long, machine_class), known.seen
 
@@ -138,6 +140,13 @@ def _newer(instants_us: Instants, before_us: Instants) -> npt.NDArray[np.intp]:
     first = before_us[-1:] if len(before_us) else np.array([np.iinfo(np.int64).min])
     running = np.maximum.accumulate(np.concatenate([first, instants_us]))
     return np.flatnonzero(instants_us > running[:-1])
+
+
+def _older(kept: History) -> History:
+    half = len(kept) // 2
+    return History(
+        machine=kept.machine, instants_us=kept.instants_us[:half], values=kept.values[:half]
+    )
 
 
 def _joined(kept: History, instants_us: Instants, values: Matrix) -> History:

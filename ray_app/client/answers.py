@@ -119,13 +119,13 @@ class IncidentMode(msgspec.Struct, frozen=True, kw_only=True):
     """The failure mode that an incident was most like; `unknown` with the reason."""
 
     mode: str
-    distance: float | None
-    confidence: float
-    lead_time_s: float | None
-    reason: str
-    sensors: list[TypicalSensor]
-    as_of: str | None
-    risk_version: int | None
+    distance: float | None = None
+    confidence: float = 0.0
+    lead_time_s: float | None = None
+    reason: str = ""
+    sensors: list[TypicalSensor] = []
+    as_of: str | None = None
+    risk_version: int | None = None
 
 
 class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -94,8 +94,18 @@ def test_what_was_told_before_a_restart_stands_until_limits_are_known_again() ->
     stream = _Stream((before,))
     stream.speak(1, 100, _values(5))
     assert stream.wrong == {(1, "flow", "stuck")}
-    stream.speak(1, 105, _values(200))
+    stream.speak(1, 105, _values(220))
     assert stream.wrong == set()
+
+
+def test_a_sensor_that_is_stuck_now_teaches_nothing_of_health() -> None:
+    """A history that comes at once, of a class with one machine."""
+    stream = _Stream()
+    ill = _values(300, 1)
+    ill[-60:, 1] = 7.0
+    stream.speak(1, 0, ill)
+
+    assert stream.wrong == {(1, "flow", "stuck")}
 
 
 def test_a_gap_needs_no_limits_and_is_told_for_a_while() -> None:
