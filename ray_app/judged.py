@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from math import nan
 
 import numpy as np
 import numpy.typing as npt
 
 from domain.care import NO_CARE, Care, notes
 from domain.conditions import StateChanges, What, sensor_conditions
-from domain.incidents import Change, Incident, IncidentEvent, Peak
+from domain.incidents import Change, Incident, IncidentEvent
 from domain.machines import Machine
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Scores
 from domain.readings import Instants, Matrix
 from domain.risk.outlook import Failure, IncidentMode, mode_of
 from domain.severity import severity_of
@@ -227,55 +226,3 @@ class View:
 
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def restored(incident: verdicts.Incident | None, pipeline: Pipeline) -> Incident | None:
-    """Return a stored incident as the tracker knows it; its evidence in proportion."""
-    if incident is None:
-        return None
-    position = pipeline.machine_class.position
-    evidence = [0.0] * len(position)
-    seen = {"observed": [nan] * len(position), "expected": [nan] * len(position)}
-    for part in incident.evidence:
-        at = position.get(part.sensor)
-        if at is not None:
-            evidence[at] = part.share * incident.anomalies
-            seen["observed"][at] = nan if part.observed is None else part.observed
-            seen["expected"][at] = nan if part.expected is None else part.expected
-    return Incident(
-        began_us=incident.began_us,
-        opened_us=incident.opened_us,
-        last_seen_us=incident.last_seen_us,
-        peak_score=incident.peak_score,
-        anomalies=incident.anomalies,
-        evidence=tuple(evidence),
-        peak=Peak(
-            instant_us=incident.began_us if incident.peaked_us is None else incident.peaked_us,
-            observed=tuple(seen["observed"]),
-            expected=tuple(seen["expected"]),
-        ),
-    )
-
-
-def padded(incident: Incident | None, pipeline: Pipeline) -> Incident | None:
-    """Return an incident with a column for every sensor: a class may have gained some since."""
-    if incident is None:
-        return None
-    sensors = len(pipeline.machine_class.sensors)
-    peak = incident.peak
-    return replace(
-        incident,
-        closed_us=None,
-        evidence=_wide(incident.evidence, sensors, 0.0),
-        peak=None
-        if peak is None
-        else replace(
-            peak,
-            observed=_wide(peak.observed, sensors, nan),
-            expected=_wide(peak.expected, sensors, nan),
-        ),
-    )
-
-
-def _wide(values: tuple[float, ...], sensors: int, filler: float) -> tuple[float, ...]:
-    return (*values, *[filler] * sensors)[:sensors]

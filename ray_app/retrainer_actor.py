@@ -8,6 +8,7 @@ from threading import Event
 from domain.errors import BadInputError, ConflictError
 from domain.machines import MachineClass
 from observability.catalogue import DRIFT
+from ray_app.aliases import AliasFollower
 from ray_app.metrics import process_metrics
 from storage import failures, models, sweeps
 from storage.connect import Connection, session
@@ -34,9 +35,10 @@ _RISK_REST_S = 300.0
 class RetrainerActor:
     """Looks every few seconds whether a class is due, and runs its sweep.
 
-    The policy (`tuning.retraining`) decides. A plain class: `ray_app.cluster` makes it an actor
-    with two threads, so that `stop` is heard while `run` runs. Only settings cross into the
-    process.
+    The policy (`tuning.retraining`) decides. Beside it a thread brings MLflow's aliases to what
+    was promoted: this is the process that knows MLflow. A plain class: `ray_app.cluster` makes it
+    an actor with two threads, so that `stop` is heard while `run` runs. Only settings cross into
+    the process.
 
     Args:
         storage: Where Postgres is.
@@ -60,6 +62,14 @@ class RetrainerActor:
         Raises:
             ServiceUnavailableError: Postgres or Ray stayed away; call `run` again.
         """
+        aliases = AliasFollower(self._storage, self._tuning)
+        aliases.start()
+        try:
+            return self._run_until_stopped()
+        finally:
+            aliases.close()
+
+    def _run_until_stopped(self) -> int:
         # The first look waits as well: who starts a platform sweeps by hand if he is in a hurry.
         next_look = time.monotonic() + self._poll_s
         while not self._stop.wait(min(_ASKED_POLL_S, self._poll_s)):

@@ -51,8 +51,8 @@ class ScorerActor:
 
     The order of delivery:
 
-    1. Nothing is read before the first champion is in use; until then only silence is told, by what
-       arrives in Postgres. A new group then begins at the oldest
+    1. Nothing is read before the first champion is in use; until then silence, gaps and faults of
+       sensors are told, by what arrives in Postgres. A new group then begins at the oldest
        message Kafka holds, so that every reading since the champion's training gets its verdict;
        what it was trained on only fills its windows.
     2. On assignment the offset stored for this group is sought, and a machine that is met for the
@@ -66,9 +66,9 @@ class ScorerActor:
        memory may be ahead of what was committed.
 
     A newly promoted champion takes over between two batches; its windows are filled from stored
-    readings. Readings of a class that has no champion, while another has one, are passed over.
-    A reading that is older than one of the same machine that was scored before is stored, but not
-    scored: its window is gone.
+    readings. Readings of a class that has no champion, while another has one, are not scored; what
+    is wrong with their sensors is told all the same. A reading that is older than one of the same
+    machine that was scored before is stored, but not scored: its window is gone.
 
     A challenger scores beside the champion, after the commit of a batch and never in its way.
 

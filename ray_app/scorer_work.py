@@ -1,11 +1,14 @@
 """What one run of the scorer holds in its hands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 
+import numpy as np
+
 from domain.arrivals import Arrivals
-from domain.conditions import Condition, StateBook
+from domain.conditions import Condition, StateBook, StateChanges
 from domain.incidents import Change, IncidentRules
+from domain.plain_watch import PlainWatch
 from domain.readings import ReadingBatch
 from ingestion.consume import wall_clock_us
 from ray_app.champions import Champions
@@ -42,6 +45,7 @@ class ScorerWork:
         self._judge, self._topic = judge, topic
         self._arrivals, self._book = arrivals, book
         self._look_at = 0.0
+        self._plain = PlainWatch(book)
 
     def judge_all(self, batches: tuple[ReadingBatch, ...], champions: Champions) -> Verdicts:
         """Score batches of several classes."""
@@ -51,7 +55,20 @@ class ScorerWork:
             self._arrivals.hear(batch, now_us)
             champion = known.champions.get(batch.machine_class.name)
             total.add(self._judge.judge(batch, machines, champion, known.care))
+            if champion is None:
+                total.conditions += self._sensors_of(batch)
+            else:
+                self._plain.forget(batch.machine_class.name)
         return total
+
+    def _sensors_of(self, batch: ReadingBatch) -> Iterator[StateChanges]:
+        """Look at readings that no champion judges: sensors need none."""
+        order = np.argsort(batch.machine_keys, kind="stable")
+        keys, starts = np.unique(batch.machine_keys[order], return_index=True)
+        for key, rows in zip(keys.tolist(), np.split(order, starts[1:]), strict=True):
+            yield self._plain.see(
+                key, batch.machine_class, batch.instants_us[rows], batch.values[rows]
+            )
 
     def tick(self, confirm: Callable[[], None], *, caught_up: bool) -> None:
         """Write who is silent now and whose clock is off; in the caller's transaction.

@@ -4,7 +4,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    DateTime,
     Float,
     ForeignKey,
     Identity,
@@ -13,19 +12,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from storage.schema import metadata
-
-_Instant = DateTime(timezone=True)
-
-
-def _now(name: str) -> Column[object]:
-    return Column(name, _Instant, nullable=False, server_default=func.clock_timestamp())
-
+from storage.schema_base import Moment, metadata, now
 
 maintenance = Table(
     "maintenance",
@@ -34,11 +25,11 @@ maintenance = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("machine_key", Integer, ForeignKey("machines.key")),
     Column("machine_class", Text, ForeignKey("machine_classes.name")),
-    Column("starts", _Instant, nullable=False),
-    Column("ends", _Instant),  # null: until somebody ends it
+    Column("starts", Moment, nullable=False),
+    Column("ends", Moment),  # null: until somebody ends it
     Column("note", Text, nullable=False, server_default=""),
     Column("created_by", Text, nullable=False),
-    _now("created_at"),
+    now("created_at"),
     CheckConstraint("(machine_key IS NULL) <> (machine_class IS NULL)", name="target"),
     CheckConstraint("ends IS NULL OR ends >= starts", name="order"),
     Index("ix_maintenance_starts", "starts"),
@@ -51,7 +42,7 @@ sensor_limits = Table(
     Column("machine_key", Integer, ForeignKey("machines.key"), primary_key=True),
     Column("sensor", Text, primary_key=True),
     Column("factor", Float(53), nullable=False),  # on the sensor's part in a score
-    _now("changed_at"),
+    now("changed_at"),
     CheckConstraint("factor BETWEEN 0.5 AND 2", name="bounds"),
 )
 
@@ -63,7 +54,7 @@ webhooks = Table(
     Column("format", Text, nullable=False),  # json | alertmanager
     Column("secret", Text, nullable=False, server_default=""),  # empty: not signed
     Column("created_by", Text, nullable=False),
-    _now("created_at"),
+    now("created_at"),
     UniqueConstraint("url", "format"),
 )
 
@@ -77,10 +68,10 @@ webhook_deliveries = Table(
     Column("event", JSONB, nullable=False),  # domain.webhooks.Event
     Column("state", Text, nullable=False, server_default="waiting"),  # waiting | delivered | dead
     Column("attempts", Integer, nullable=False, server_default="0"),
-    _now("due_at"),  # not before; while it is being delivered the end of the lease
+    now("due_at"),  # not before; while it is being delivered the end of the lease
     Column("last_error", Text, nullable=False, server_default=""),
-    _now("created_at"),
-    Column("settled_at", _Instant),
+    now("created_at"),
+    Column("settled_at", Moment),
     Index(
         "ix_webhook_deliveries_waiting",
         "webhook_id",
@@ -98,7 +89,7 @@ shadow_periods = Table(
     Column("machine_class", Text, ForeignKey("machine_classes.name"), primary_key=True),
     Column("champion", Integer, primary_key=True, autoincrement=False),
     Column("challenger", Integer, primary_key=True, autoincrement=False),
-    Column("period", _Instant, primary_key=True),  # its beginning, by the clock on the wall
+    Column("period", Moment, primary_key=True),  # its beginning, by the clock on the wall
     Column("readings", BigInteger, nullable=False),
     Column("machine_s", Float(53), nullable=False),  # machine-seconds that the readings stand for
     Column("champion_alerts", BigInteger, nullable=False),
@@ -119,5 +110,5 @@ shadow_challengers = Table(
     Column("version", Integer, nullable=False),
     Column("state", Text, nullable=False),  # scoring | failed
     Column("note", Text, nullable=False, server_default=""),
-    _now("changed_at"),
+    now("changed_at"),
 )

@@ -1,4 +1,4 @@
-"""Bring a database to the state that `storage.schema` describes."""
+"""Bring a database to the state that `storage.schema` and its neighbours describe."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +13,13 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-import storage.care_schema  # noqa: F401 - puts its tables into the metadata
+# These put their tables into the metadata.
+import storage.care_schema
+import storage.model_schema
+import storage.schema
+import storage.verdict_schema  # noqa: F401
 from storage.connect import connect, translated
-from storage.schema import metadata
+from storage.schema_base import metadata
 from storage.settings import StorageSettings
 
 _LOCK = 0x6D696C6C

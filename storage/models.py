@@ -230,6 +230,11 @@ def champion_line(on: Connection, machine_class: str) -> list[int]:
     return lineage(_champion_events(on, machine_class))
 
 
+def newest_event(on: Connection) -> int:
+    """Return the number of the newest event of any class; 0 before the first."""
+    return int(rows(on, "SELECT coalesce(max(id), 0) FROM model_events")[0][0])
+
+
 def history(
     on: Connection,
     machine_class: str | None = None,

@@ -80,6 +80,24 @@ class NearestMode:
     reason: str = ""
     sensors: list[TypicalSensor] = field(default_factory=list)
 
+    def sentence(self) -> str:
+        """Return it for people.
+
+        >>> NearestMode(mode="unknown", reason="no risk model").sentence()
+        'unknown: no risk model'
+        >>> NearestMode(mode="bearing_wear", confidence=0.8, lead_time_s=600.0).sentence()
+        'bearing_wear, 80 % sure, 600 s after the first sign'
+        """
+        if self.mode == "unknown":
+            return f"unknown: {self.reason}"
+        lead = (
+            "" if self.lead_time_s is None else f", {self.lead_time_s:.0f} s after the first sign"
+        )
+        shown = ", ".join(f"{one.sensor} {one.direction}" for one in self.sensors[:3])
+        return f"{self.mode}, {self.confidence:.0%} sure{lead}".replace("%", " %") + (
+            f"; {shown}" if shown else ""
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentMode(NearestMode):

@@ -4,13 +4,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from domain.errors import BadInputError
 from ray_app.cli import context
 from ray_app.cli.output import DryRun, Json, json_line, line, rows
+
+if TYPE_CHECKING:
+    from ingestion.publish import Piece
 
 END_US = 253_402_300_799_000_000
 """The end of the year 9999."""
@@ -77,12 +80,7 @@ def replay(
         delimiter=delimiter,
     )
     if dry_run:
-        pieces = list(read(spec))
-        names = sorted({name for piece in pieces for name in piece.machines})
-        line(
-            f"would send {sum(map(len, pieces)):,} readings of {', '.join(names[:8])} with "
-            f"{len(pieces[0].sensors)} sensors: {', '.join(pieces[0].sensors)}"
-        )
+        _preview(list(read(spec)))
         return
     found = context.settings()
     plan = ReplayPlan(
@@ -184,6 +182,14 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and sign and sensor):
         raise BadInputError(f"{text!r} is not COLUMN=SENSOR", "--column")
     return name, sensor
+
+
+def _preview(pieces: "list[Piece]") -> None:
+    names = sorted({name for piece in pieces for name in piece.machines})
+    line(
+        f"would send {sum(map(len, pieces)):,} readings of {', '.join(names[:8])} with "
+        f"{len(pieces[0].sensors)} sensors: {', '.join(pieces[0].sensors)}"
+    )
 
 
 @contextmanager

@@ -53,7 +53,8 @@ def show(number: Number, as_json: Json = False) -> None:
     if as_json:
         json_line(asdict(one) | {"similar": [asdict(each) for each in alike]})
         return
-    for name, value in asdict(one).items():
+    told = asdict(one) | {"failure_mode": one.failure_mode.sentence()}
+    for name, value in told.items():
         line(f"{name:>16}  {value}")
     rows([asdict(each) for each in alike], _SIMILAR, as_json=False, empty="Nothing like it before.")
 

@@ -107,6 +107,27 @@ class ReadingPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class TypicalSensor(msgspec.Struct, frozen=True, kw_only=True):
+    """A sensor that shows a failure mode."""
+
+    sensor: str
+    direction: str
+    departure: float
+
+
+class IncidentMode(msgspec.Struct, frozen=True, kw_only=True):
+    """The failure mode that an incident was most like; `unknown` with the reason."""
+
+    mode: str
+    distance: float | None = None
+    confidence: float = 0.0
+    lead_time_s: float | None = None
+    reason: str = ""
+    sensors: list[TypicalSensor] = []
+    as_of: str | None = None
+    risk_version: int | None = None
+
+
 class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):
     """An incident."""
 
@@ -125,6 +146,8 @@ class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_by: str | None
     feedback: str | None
     note: str
+    peaked: datetime | None
+    failure_mode: IncidentMode
 
 
 class IncidentPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -88,7 +88,9 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
         end_us=int(history.instants_us[-1]) if len(history) else 1,
     )
     parts = _parts(champion, scores, history)
-    focus = _focus(machine_class, [one for one in past if _shade(axis, one) is not None], parts)
+    focus = _focus(
+        machine_class, [one for one in past if one.closed is None or _shade(axis, one)], parts
+    )
     return MachinePage(
         now=datetime.now(UTC),
         machine=machine,

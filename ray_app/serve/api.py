@@ -23,6 +23,7 @@ from ray_app.serve.asgi import (
 from ray_app.serve.care import care_routes
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard
+from ray_app.serve.incidents import incident_routes
 from ray_app.serve.labels import label_routes
 from ray_app.serve.models import model_routes
 from ray_app.serve.params import HOLDER
@@ -36,7 +37,7 @@ from ray_app.serve.problems import (
 )
 from ray_app.serve.quarantine import quarantine_routes
 from ray_app.serve.readings import reading_routes
-from ray_app.serve.routes import fleet_routes, incident_routes
+from ray_app.serve.routes import fleet_routes
 from ray_app.serve.sweeps import sweep_routes
 
 _log = logging.getLogger(__name__)

@@ -109,6 +109,13 @@ class FailureModePage(Page[FailureModeView]):
 def label_routes(pool: Pool) -> APIRouter:
     """Return labels and failure modes."""
     router = APIRouter(tags=["labels"])
+    _reading(router, pool)
+    _writing(router, pool)
+    return router
+
+
+def _reading(router: APIRouter, pool: Pool) -> None:
+    """Add what only looks."""
 
     @router.get("/labels")
     def list_labels(
@@ -124,6 +131,21 @@ def label_routes(pool: Pool) -> APIRouter:
         seen = [view(one) for one in found]
         items, following = pages.cut(seen, limit, lambda last: [last.id])
         return LabelPage(items=items, next_cursor=following)
+
+    @router.get("/failure-modes")
+    def list_failure_modes(
+        machine_class: Annotated[str | None, Query(max_length=_MAX_NAME)] = None,
+    ) -> FailureModePage:
+        """List the failure modes that were learnt from labels."""
+        wanted = None if machine_class is None else machine_class.replace("\0", "")
+        with pool.session() as on:
+            found = risk_models.current(on, wanted)
+        items = [_mode(one.machine_class, one.version, mode) for one in found for mode in one.modes]
+        return FailureModePage(items=items, next_cursor=None)
+
+
+def _writing(router: APIRouter, pool: Pool) -> None:
+    """Add what people say of failures."""
 
     @router.post("/labels", status_code=201)
     def create_label(given: LabelGiven, request: Request, idempotency_key: Key = None) -> LabelView:
@@ -153,19 +175,6 @@ def label_routes(pool: Pool) -> APIRouter:
         with pool.session() as on:
             failures.remove(on, label_id)
         return Response(status_code=204)
-
-    @router.get("/failure-modes")
-    def list_failure_modes(
-        machine_class: Annotated[str | None, Query(max_length=_MAX_NAME)] = None,
-    ) -> FailureModePage:
-        """List the failure modes that were learnt from labels."""
-        wanted = None if machine_class is None else machine_class.replace("\0", "")
-        with pool.session() as on:
-            found = risk_models.current(on, wanted)
-        items = [_mode(one.machine_class, one.version, mode) for one in found for mode in one.modes]
-        return FailureModePage(items=items, next_cursor=None)
-
-    return router
 
 
 def view(label: Label) -> LabelView:

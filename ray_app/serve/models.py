@@ -42,7 +42,7 @@ class RollbackAsked(_Asked):
 class ChampionNow(BaseModel):
     """The champion after a change; it scores within a second.
 
-    MLflow's aliases follow with the next sweep, or with `millwright model reconcile`.
+    MLflow's aliases follow within seconds, or once MLflow is back.
     """
 
     machine_class: str
@@ -75,6 +75,13 @@ class Judge:
 def model_routes(pool: Pool) -> APIRouter:
     """Return models and what may be done about them."""
     router = APIRouter(tags=["models"])
+    _reading(router, pool)
+    _changing(router, pool)
+    return router
+
+
+def _reading(router: APIRouter, pool: Pool) -> None:
+    """Add what only looks."""
 
     @router.get("/models")
     def list_models(
@@ -86,6 +93,35 @@ def model_routes(pool: Pool) -> APIRouter:
             found = fleet.models(on, champions_only=champions, after=after, limit=limit + 1)
         items, following = pages.cut(found, limit, lambda last: [last.machine_class, last.version])
         return ModelPage(items=items, next_cursor=following)
+
+    @router.get("/models/{machine_class}/history")
+    def model_history(
+        machine_class: ClassName, at: At = None, limit: Limit = 100, cursor: Cursor = ""
+    ) -> EventPage:
+        """List what happened to models of a class, newest first.
+
+        With `at`, only the event that made the champion of that time.
+        """
+        before = pages.decode(cursor, tuple[int])[0] if cursor else None
+        moment = utc(at)
+        with pool.session() as on:
+            _require(on, machine_class)
+            if moment is not None:
+                event = models.champion_at(on, machine_class, moment)
+                return EventPage(items=[event] if event else [], next_cursor=None)
+            found = models.history(on, machine_class, before=before, limit=limit + 1)
+        items, after = pages.cut(found, limit, lambda last: [last.id])
+        return EventPage(items=items, next_cursor=after)
+
+    @router.get("/machines/{machine_id}/model")
+    def judge_of_machine(machine_id: MachineId, at: At = None) -> Judge:
+        """Say which version scored a machine at an instant: what scores it now without `at`."""
+        with pool.session() as on:
+            return _judge(on, machine_id, utc(at) or datetime.now(UTC))
+
+
+def _changing(router: APIRouter, pool: Pool) -> None:
+    """Add what changes the champion."""
 
     @router.post("/models/{machine_class}/promote")
     def promote_model(
@@ -123,33 +159,6 @@ def model_routes(pool: Pool) -> APIRouter:
             return ChampionNow(machine_class=machine_class, version=version)
 
         return once(pool, request, idempotency_key, asked, work=rollback, shape=ChampionNow)
-
-    @router.get("/models/{machine_class}/history")
-    def model_history(
-        machine_class: ClassName, at: At = None, limit: Limit = 100, cursor: Cursor = ""
-    ) -> EventPage:
-        """List what happened to models of a class, newest first.
-
-        With `at`, only the event that made the champion of that time.
-        """
-        before = pages.decode(cursor, tuple[int])[0] if cursor else None
-        moment = utc(at)
-        with pool.session() as on:
-            _require(on, machine_class)
-            if moment is not None:
-                event = models.champion_at(on, machine_class, moment)
-                return EventPage(items=[event] if event else [], next_cursor=None)
-            found = models.history(on, machine_class, before=before, limit=limit + 1)
-        items, after = pages.cut(found, limit, lambda last: [last.id])
-        return EventPage(items=items, next_cursor=after)
-
-    @router.get("/machines/{machine_id}/model")
-    def judge_of_machine(machine_id: MachineId, at: At = None) -> Judge:
-        """Say which version scored a machine at an instant: what scores it now without `at`."""
-        with pool.session() as on:
-            return _judge(on, machine_id, utc(at) or datetime.now(UTC))
-
-    return router
 
 
 def _judge(on: Connection, name: str, at: datetime) -> Judge:

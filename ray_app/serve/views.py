@@ -8,8 +8,9 @@ from typing import Any
 from domain.conditions import Condition
 from domain.health import Evidence, Health, health_of
 from domain.risk.outlook import Failure
+from storage.anomalies import AnomalyRow
 from storage.fleet import MachineRow, ModelRow, SweepRow
-from storage.incidents import AnomalyRow, IncidentRow
+from storage.incidents import IncidentRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

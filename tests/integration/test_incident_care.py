@@ -156,6 +156,7 @@ def test_feedback_moves_limits_at_once_and_alike_on_stream_and_http(
 
     moved = {one["sensor"]: one for one in answer["limits"]}
     assert (answer["feedback"], answer["feedback_by"]) == ("false", "ada")
+    assert answer["failure_mode"]["mode"] == "unknown"
     assert moved["vibration"]["before"] == 1.0
     assert moved["vibration"]["after"] == pytest.approx(2**-0.4)
     factors = {name: one["after"] for name, one in moved.items()}

@@ -25,6 +25,7 @@ from ray_app.consumer_actor import ConsumerActor
 from ray_app.scorer_actor import ScorerActor
 from ray_app.serve.views import machine_view
 from storage import (
+    anomalies,
     fleet,
     history,
     incidents,
@@ -159,7 +160,7 @@ def test_a_failing_machine_becomes_one_incident_with_its_sensor(
         until(database, scored_to(TRAINED + LIVE - 1))
     with session(database) as on:
         found = incidents.incidents(on)
-        anomalies = incidents.anomalies(on, limit=1000)
+        told = anomalies.listed(on, limit=1000)
         states = {one.name: one.score for one in fleet.machines(on)}
         rate = fleet.rates(on)
 
@@ -169,7 +170,7 @@ def test_a_failing_machine_becomes_one_incident_with_its_sensor(
     ill_since_us = START_US + (TRAINED + LIVE // 2) * 500_000
     ill_since = datetime.fromtimestamp(ill_since_us / 1e6, UTC)
     assert 0 <= (found[0].opened - ill_since).total_seconds() < 30
-    of_ill = [one for one in anomalies if one.machine == "pump-2" and one.instant >= ill_since]
+    of_ill = [one for one in told if one.machine == "pump-2" and one.instant >= ill_since]
     assert len(of_ill) > LIVE // 4
     assert {one.incident_id for one in of_ill if one.instant >= found[0].began} == {found[0].id}
     assert (states["pump-1"] or 9) < 1 < (states["pump-2"] or 0)
@@ -224,7 +225,7 @@ def test_a_new_champion_takes_over_between_two_batches(
         publish(settings, TRAINED + LIVE - 20, 20)
         until(database, scored_to(TRAINED + LIVE - 1, version=2))
     with session(database) as on:
-        versions = {one.model_version for one in incidents.anomalies(on, limit=1000)}
+        versions = {one.model_version for one in anomalies.listed(on, limit=1000)}
         live = incidents.incidents(on, live=True)
 
     assert versions == {1, 2}
@@ -341,6 +342,55 @@ def test_silence_is_told_before_there_is_a_champion(
             sink.flush()
         ingest(settings, database, 45)
         until(database, lambda at: ("pump-1", "", "silent") not in states(at))
+
+
+def test_gaps_and_stuck_sensors_are_told_before_there_is_a_champion(
+    settings: KafkaSettings, database: StorageSettings
+) -> None:
+    """By what is stored: limits of sensors are learnt from it, and gaps need none."""
+    publish(settings, 0, 200)
+    ingest(settings, database, 400)
+    with at_work(ScorerActor(settings, database)):
+        stuck, late = readings("pump-1", 200, 40), readings("pump-2", 300, 5)
+        stuck.values[:, 2] = 125.0
+        with KafkaSink.open(settings) as sink:
+            for one in (stuck, late):
+                messages = encode(one.machine, one.instants_us, one.values, SENSORS)
+                sink.send(settings.topic, one.machine.encode(), messages)
+            sink.flush()
+        ingest(settings, database, 445)
+        until(
+            database,
+            lambda at: states(at) >= {("pump-1", "flow", "stuck"), ("pump-2", "", "gap")},
+        )
+        with KafkaSink.open(settings) as sink:
+            one = readings("pump-1", 240, 5)
+            sink.send(
+                settings.topic, b"pump-1", encode("pump-1", one.instants_us, one.values, SENSORS)
+            )
+            sink.flush()
+        ingest(settings, database, 450)
+        until(database, lambda at: ("pump-1", "flow", "stuck") not in states(at))
+
+
+def test_sensors_of_a_class_without_a_champion_are_told_beside_one_that_has_it(
+    settings: KafkaSettings, database: StorageSettings, packages: list[bytes]
+) -> None:
+    """On the stream itself: nothing of that class is scored, and its sensors are looked at."""
+    vent = MachineClass(name="vent", sensors=(*PUMP.sensors, Sensor(name="air")), period_s=0.5)
+    promote(database, 1, packages[0])
+    with session(database) as on:
+        roster_store.register_class(on, vent)
+        roster_store.register_machines(on, ["vent-1"], "vent")
+    one = readings("vent-1", 0, 300)
+    one.values[-60:, 2] = 125.0
+    with KafkaSink.open(settings) as sink:
+        sink.send(settings.topic, b"vent-1", encode("vent-1", one.instants_us, one.values, SENSORS))
+        sink.flush()
+    with at_work(ScorerActor(settings, database)):
+        until(database, lambda at: ("vent-1", "flow", "stuck") in states(at))
+    with session(database) as on:
+        assert rows(on, "SELECT count(*) FROM machine_states") == [(0,)]
 
 
 def test_a_scorer_that_starts_anew_goes_on_with_the_states_it_finds(

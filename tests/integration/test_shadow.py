@@ -15,7 +15,7 @@ from observability.catalogue import NoMetrics
 from ray_app.champions import Champion
 from ray_app.scorer_actor import ScorerActor
 from ray_app.shadow import Shadow
-from storage import incidents, models, shadow
+from storage import anomalies, incidents, models, shadow
 from storage.connect import rows, session
 from storage.settings import StorageSettings
 from tests.integration.test_api import Served
@@ -126,10 +126,10 @@ def test_a_challenger_that_fails_harms_no_verdict(
             until(database, _said_why)
     with session(database) as on:
         found = incidents.incidents(on)
-        anomalies = incidents.anomalies(on, limit=1000)
+        told = anomalies.listed(on, limit=1000)
 
     assert [(one.machine, one.root_sensor) for one in found] == [("pump-2", "vibration")]
-    assert len(anomalies) > LIVE // 4
+    assert len(told) > LIVE // 4
     with session(database) as on:
         assert shadow.listed(on) == []
 

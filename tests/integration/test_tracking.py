@@ -1,11 +1,14 @@
 """Runs, artifacts, versions and aliases in a real MLflow server and in a real store."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
 import pytest
 
 from domain.errors import ServiceUnavailableError
+from ray_app.aliases import AliasFollower
 from storage import models, roster_store
 from storage.connect import session
 from storage.settings import StorageSettings
@@ -117,6 +120,67 @@ def test_a_sweep_that_fails_ends_its_runs(mlflow_server: str) -> None:
     away.abandon()
     assert away.drain() is None
     assert "MLflow is not available" in away.trouble
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Await a condition for half a minute."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+def test_a_promotion_over_http_moves_the_aliases_and_what_failed_is_tried_again(
+    database: StorageSettings, tracking: Tracking, mlflow_server: str
+) -> None:
+    """Only Postgres is told; a version that MLflow lacks holds up its own class alone."""
+
+    def store(kind: str, number: int) -> None:
+        made = version(number, b"%d" % number)
+        with session(database) as on:
+            roster_store.register_class(on, type(FAN)(name=kind, sensors=FAN.sensors))
+            models.add_version(
+                on,
+                models.StoredModel(
+                    machine_class=kind,
+                    version=number,
+                    run_id="",
+                    sha256=made.sha256,
+                    package=made.package,
+                ),
+                actor="test",
+                reason="",
+            )
+
+    def promote(kind: str, number: int) -> None:
+        with session(database) as on:
+            models.promote(on, kind, number, actor="over http", reason="")
+
+    for number in (1, 2):
+        assert registered(tracking, "a-soon") == number
+        store("a-soon", number)
+        store("a-late", number)
+    assert registered(tracking, "a-late") == 1
+    promote("a-late", 2)
+    promote("a-soon", 1)
+    settings = TuningSettings(tracking_uri=mlflow_server)
+    follower = AliasFollower(database, settings, poll_s=0.05, pauses_s=(0.1, 0.2))
+    follower.start()
+    try:
+        until(lambda: tracking.aliases("a-soon") == {"champion": 1})
+        promote("a-soon", 2)
+        until(lambda: tracking.aliases("a-soon") == {"champion": 2, "previous": 1})
+        with session(database) as on:
+            models.rollback(on, "a-soon", actor="over http", reason="")
+        until(lambda: tracking.aliases("a-soon") == {"champion": 1})
+        assert tracking.aliases("a-late") == {}
+        assert registered(tracking, "a-late") == 2
+        until(lambda: tracking.aliases("a-late") == {"champion": 2})
+        until(follower.follow)
+    finally:
+        follower.close()
+    with session(database) as on:
+        assert registry.behind(on, tracking) == []
 
 
 def test_postgres_decides_and_aliases_follow(

@@ -8,7 +8,7 @@ import pytest
 
 from domain.errors import BadInputError, ConflictError, NotFoundError
 from domain.risk.outlook import IncidentMode, TypicalSensor
-from storage import api_keys, feedback, fleet, incidents, verdicts
+from storage import anomalies, api_keys, feedback, fleet, incidents, verdicts
 from storage.connect import Connection, rows, session
 from storage.partitions import ensure
 from storage.settings import StorageSettings
@@ -79,7 +79,7 @@ def test_an_anomaly_scored_twice_is_written_once(database: StorageSettings, mach
         assert verdicts.write_anomalies(on, batch) == 3
     with session(database) as on:
         assert verdicts.write_anomalies(on, [*batch, anomaly(machine, 3)]) == 1
-        shown = incidents.anomalies(on)
+        shown = anomalies.listed(on)
 
     assert [one.score for one in shown] == [2.0] * 4
     assert shown[0].contributions[0] == {
@@ -98,7 +98,7 @@ def test_an_incident_ties_the_anomalies_before_and_after_it_opened(
         verdicts.write_anomalies(on, [anomaly(machine, -60), anomaly(machine, 0)])
         number = verdicts.open_incident(on, incident(machine, last_s=2))
         verdicts.write_anomalies(on, [anomaly(machine, 3)])
-        tied = [one.incident_id for one in incidents.anomalies(on)]
+        tied = [one.incident_id for one in anomalies.listed(on)]
 
     assert tied == [number, number, None]
 
@@ -239,9 +239,9 @@ def test_pages_of_anomalies_neither_repeat_nor_skip(
         other = register(on, "pump-2")
         both = [anomaly(key, second) for second in range(3) for key in (machine, other)]
         verdicts.write_anomalies(on, both)
-        seen = list(incidents.anomalies(on, limit=3))
+        seen = list(anomalies.listed(on, limit=3))
         last = seen[-1]
-        seen += incidents.anomalies(
+        seen += anomalies.listed(
             on, before=(last.instant, last.machine, last.model_version), limit=10
         )
 
