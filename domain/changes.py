@@ -140,7 +140,7 @@ class ChangeModel:
     def score(self, measured: Matrix) -> Vector:
         """Return how much the machine moves, shape (n,), >= 0; > 1 is more than health does.
 
-        It is apart from the verdict and costs about as much: who does not ask does not pay.
+        It is apart from the verdict and costs about a ninth of it: who does not ask does not pay.
 
         Args:
             measured: `Scores.measured`, shape (n, K * S); a sensor of which something is unknown
