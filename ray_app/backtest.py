@@ -30,6 +30,7 @@ _COUNTED: Final = (
     "stored_incidents",
     "stored_incidents_met",
     "new_incidents",
+    "changes",
 )
 
 type Say = Callable[[str], None]

@@ -89,12 +89,14 @@ def told_of(run: Run, told: Verdicts, stored: Sequence[Period]) -> dict[str, Any
 
     Returns:
         `alarms`, `alarm_rate` in percent of the readings, `incidents`, `stored_incidents` of the
-        scored time, `stored_incidents_met` by one of ours, `new_incidents` that meet none of them.
+        scored time, `stored_incidents_met` by one of ours, `new_incidents` that meet none of them,
+        `changes` (the machine began to move or had settled) and their instants, `changes_us`.
     """
     instants = run.test.instants_us
     first, last = int(instants[0]), int(instants[-1])
     known = [one for one in stored if _touch(one, first, last)]
     ours = [_period(one) for one in told.incidents]
+    moved = [] if told.changes is None else instants[told.changes].tolist()
     return {
         "readings": len(instants),
         "alarms": int(told.told.sum()),
@@ -103,6 +105,8 @@ def told_of(run: Run, told: Verdicts, stored: Sequence[Period]) -> dict[str, Any
         "stored_incidents": len(known),
         "stored_incidents_met": sum(any(_meet(one, each) for each in ours) for one in known),
         "new_incidents": sum(not any(_meet(one, each) for each in known) for one in ours),
+        "changes": len(moved),
+        "changes_us": moved,
     }
 
 

@@ -17,6 +17,7 @@ _TOLD: Final = (
     "stored_incidents",
     "stored_incidents_met",
     "new_incidents",
+    "changes",
 )
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
 """Of the timeline: a full block is a score of 2 or more."""

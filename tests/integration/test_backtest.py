@@ -180,6 +180,7 @@ def test_without_labels_alarms_and_their_agreement_with_incidents_are_told(
     assert card["alarms"] > 100
     assert card["alarm_rate"] == pytest.approx(card["far_unlabelled"])
     assert (card["stored_incidents"], card["stored_incidents_met"]) == (2, 1)
+    assert card["changes"] == len(card["machines"]["p-1"]["changes_us"])
     line = card["machines"]["p-1"]["timeline"]
     peak = max(line, key=lambda one: float(one["score_max"]))
     assert onset <= peak["from_us"] <= site.failure.end_us + 5 * minute

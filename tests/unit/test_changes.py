@@ -158,6 +158,18 @@ def test_features_without_parts_of_a_window_tell_no_change() -> None:
     assert Pipeline.from_package(pipeline.to_package()).changes is None
 
 
+def test_sensors_that_never_spoke_or_never_moved_are_no_obstacle() -> None:
+    """Nothing is known of how they move: they stand still, and the others are judged."""
+    past = healthy(1, rows=1500)
+    past.values[:, 3], past.values[:, 2] = np.nan, 7.0
+    pipeline = Pipeline.fit(SPEC, [past], machine_class(), seed=0)
+    lived = healthy(1, rows=ROWS)
+    lived.values[:, 3], lived.values[:, 2] = np.nan, 7.0
+    lived.values[ONSET:, 1] += 12.0
+
+    assert ONSET <= _told(pipeline, lived)[0] <= ONSET + 10
+
+
 def test_a_package_carries_it(pipeline: Pipeline) -> None:
     """The restored model gives the very same scores."""
     lived = healthy(1, rows=ROWS)

@@ -1,5 +1,7 @@
 """A machine's history as a run, and what is told of it without labels."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from domain.incidents import Incident
@@ -71,6 +73,19 @@ def test_incidents_are_held_against_those_that_were_stored() -> None:
     assert found["new_incidents"] == 1
     going_on = told_of(run, _told(100, ours), [Period(from_us=_at(75), to_us=None)])
     assert (going_on["stored_incidents_met"], going_on["new_incidents"]) == (1, 1)
+
+
+def test_changes_are_told_with_their_instants() -> None:
+    """Beside incidents, without a label; none where the model tells none."""
+    run = history_run(_history(), machine_class(), None, learnt_rows=0)
+    changes = np.zeros(100, dtype=np.bool_)
+    changes[[38, 61]] = True
+
+    found = told_of(run, replace(_told(100, ()), changes=changes), [])
+    none = told_of(run, _told(100, ()), [])
+
+    assert (found["changes"], found["changes_us"]) == (2, [_at(38), _at(61)])
+    assert (none["changes"], none["changes_us"]) == (0, [])
 
 
 def test_a_timeline_cuts_the_scored_time_into_equal_stretches() -> None:
