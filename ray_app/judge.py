@@ -119,6 +119,8 @@ class Judge:
         if champion is None:
             found.unjudged = len(batch)
             return found
+        if not len(batch):
+            return found
         ordered = batch.take(np.argsort(batch.machine_keys, kind="stable"))
         turns = list(self._turns(ordered, machines, champion))
         rows = np.concatenate([one.rows for one in turns])
