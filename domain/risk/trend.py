@@ -2,7 +2,7 @@
 
 No probability comes out of this: that a healthy machine would not look like that is known, that it
 then fails is not. And nothing is told of a machine that looks healthy: it is told of one whose
-departure is beyond that of most healthy steps, rises faster than the departures of healthy
+departure is beyond that of most healthy steps, surely rises faster than the departures of healthy
 machines mostly do, and gets there within as long a time as it was watched.
 """
 
@@ -26,7 +26,7 @@ _TREND_STEPS = 60
 _MARGIN = 1.5
 """The threshold lies so far above the highest departures of health."""
 
-_SELDOM = 0.95
+_SELDOM = 0.98
 """Share of the rises of healthy machines that a trend must exceed."""
 
 _USUAL = 0.95
@@ -102,7 +102,7 @@ class HealthTrend:
             return Remaining(kind="time_to_threshold", seconds=0.0, interval=(0.0, 0.0))
         slope, error = _slope(level)
         slow, fast = slope - _Z * error, slope + _Z * error
-        if level[-1] <= self.usual or slow <= 0 or slope <= self.steep:
+        if level[-1] <= self.usual or slow <= max(0.0, self.steep):
             return Remaining(kind="unknown", reason="its health shows no trend to the threshold")
         steps = lacking / slope
         if steps > len(values):

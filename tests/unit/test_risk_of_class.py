@@ -195,6 +195,21 @@ def test_modes_are_named_by_labels_or_by_their_sensors_and_far_ones_are_unknown(
     assert "does not depart" in calm.reason
 
 
+def test_what_an_earlier_release_learnt_knows_no_modes_and_no_trend() -> None:
+    """It is loaded all the same, its departure as it was, until risk is learnt anew."""
+    mode = {"name": "leak", "named_by": "labels", "count": 5, "lead_time_s": 300.0, "bound": 0.3}
+    old = {"centres": np.eye(1, 3), "whitening": np.eye(3), "clear": np.array([2.0])}
+    modes = Modes.restore([{**mode, "sensors": []}], old)
+    trend = HealthTrend.from_arrays(
+        {"centre": np.zeros(3), "scale": np.ones(3), "threshold": np.array([9.0])}
+    )
+    rising = _steps(120, 9) + np.linspace(0, 8.0, 120)[:, None]
+
+    assert modes.nearest(_failing([0, 8, 0], 1)) is None
+    assert trend.departure(np.full((60, 3), 2.0)) == pytest.approx(2.0)
+    assert trend.remaining(rising, 60.0).kind == "unknown"
+
+
 def test_a_package_says_the_same_and_a_damaged_one_is_refused() -> None:
     """Without failures as well: trend and health are kept too."""
     risk = ClassRisk.fit(PUMP, [_history(_steps(200))], [], seed=0)
