@@ -16,13 +16,13 @@ import optuna
 import ray
 from optuna.samplers import TPESampler
 from ray import tune
-from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from domain.errors import PlatformError, ServiceUnavailableError
 from domain.labelled import Piece
 from tuning import space
 from tuning.data import Dataset
+from tuning.ladder import Ladder
 from tuning.objective import FAILED, Outcome, Stage, TrialRecord, try_spec
 from tuning.settings import TuningSettings
 
@@ -32,8 +32,6 @@ thirtieth of what a process of niceness 0 gets (`docs/decisions/0021`)."""
 
 _SCREEN_MACHINES: Final = 8
 """Machines of a first trial: the scatter between machines matters more than a long history."""
-
-_NEITHER: Final = (FAILED, FAILED)
 
 _ENVIRONMENT: Final = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -86,81 +84,6 @@ def try_drawn(
     except PlatformError as error:
         return Outcome(metrics={"objective": FAILED}, seconds=0.0, failure=str(error))
     return try_spec(spec, part, seed=seed, keep=keep, pieces=pieces)
-
-
-class Ladder(Searcher):
-    """Asks Optuna for configurations, then gives the best of them a second trial on more data.
-
-    Successive halving in two rungs. While the last trials of the first rung are under way, only a
-    configuration that will be among the finalists however they end is given out, so that neither
-    actors idle nor the finalists hang on the order in which trials end. With two objectives the
-    best are those that fewest others beat in both.
-    """
-
-    def __init__(self, inner: Searcher, trials: int, finalists: int) -> None:
-        super().__init__(metric="objective", mode="max")
-        self._inner, self._trials, self._finalists = inner, trials, finalists
-        self._drawn: dict[str, dict[str, Any]] = {}
-        self._objectives: dict[str, tuple[float, float]] = {}
-        self._second: list[str] = []
-        self._asked = 0
-
-    def suggest(self, trial_id: str) -> Any:
-        """Return the next configuration; None while it is not decided."""
-        if len(self._drawn) < self._trials:
-            self._drawn[trial_id] = self._inner.suggest(trial_id) or {}
-            return self._config("screen", self._drawn[trial_id])
-        under_way = self._trials - len(self._objectives)
-        if len(self._second) == self._finalists or not (left := self._ranked()):
-            return None if under_way else Searcher.FINISHED
-        if len(self._second) + 1 + under_way > self._finalists:
-            return None
-        self._second.append(left[0])
-        return self._config("confirm", self._drawn[left[0]])
-
-    def on_trial_complete(
-        self,
-        trial_id: str,
-        result: dict[str, Any] | None = None,
-        error: bool = False,  # noqa: FBT001, FBT002 - Tune's signature
-    ) -> None:
-        """Tell Optuna how a first trial ended."""
-        # A process that dies after its result is told a second time: the result stands.
-        if trial_id in self._drawn and trial_id not in self._objectives:
-            told = result or {}
-            self._objectives[trial_id] = (
-                told.get("objective", FAILED),
-                told.get("label_objective", FAILED),
-            )
-            self._inner.on_trial_complete(trial_id, result, error)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: a sweep that dies begins anew, it takes a minute."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore; see `save`."""
-
-    def _config(self, stage: Stage, drawn: dict[str, Any]) -> dict[str, Any]:
-        self._asked += 1
-        return {"number": self._asked - 1, "stage": stage, "spec": drawn}
-
-    def _ranked(self) -> list[str]:
-        """Return trials that worked and have no second one yet, the best first."""
-        worked = [
-            one
-            for one in self._drawn
-            if self._objectives.get(one, _NEITHER)[0] > FAILED and one not in self._second
-        ]
-        # Without labels the second objective is the same for all, and the first one alone decides.
-        return sorted(worked, key=lambda one: (self._beaten_by(one), -self._objectives[one][0]))
-
-    def _beaten_by(self, trial_id: str) -> int:
-        """Return how many trials are at least as good in both objectives and better in one."""
-        mine = self._objectives[trial_id]
-        return sum(
-            other != mine and other[0] >= mine[0] and other[1] >= mine[1]
-            for other in self._objectives.values()
-        )
 
 
 class _Listener(tune.Callback):

@@ -7,8 +7,8 @@ from ray.tune.search import Searcher
 
 from domain.pipeline_spec import PipelineSpec
 from tuning.challenger import best
+from tuning.ladder import Ladder
 from tuning.objective import FAILED, Outcome, TrialRecord
-from tuning.search import Ladder
 
 
 class Numbers(Searcher):
