@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,7 +30,10 @@ from storage.migrate import upgrade
 from storage.readings import ReadingStore, StoreBatch
 from storage.settings import StorageSettings
 from tuning.settings import TuningSettings
-from tuning.sweep import SweepOutcome, run_sweep
+from tuning.sweep import run_sweep
+
+if TYPE_CHECKING:
+    from tuning.course import SweepOutcome
 
 _USER, _HOUR_US = "sensor_user", 3_600_000_000
 

@@ -12,83 +12,19 @@
 """
 
 import logging
-import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict
+from dataclasses import replace
 
 from domain.errors import BadInputError, PlatformError
-from domain.labelled import Piece
-from domain.pipeline_spec import PipelineSpec
-from observability.catalogue import SWEEP_SECONDS, SWEEP_TRIALS, Metrics, NoMetrics
-from storage import models, sweeps
+from observability.catalogue import Metrics, NoMetrics
+from storage import sweeps
 from storage.connect import session
 from storage.settings import StorageSettings
-from tuning import challenger as challengers
-from tuning import data, labelled, risk
-from tuning.challenger import Challenger
-from tuning.data import Dataset, Selection
-from tuning.objective import TrialRecord
-from tuning.promotion import Decision, decide
-from tuning.run_log import RunLog
+from tuning import data, risk
+from tuning.course import Course, Say, SweepOutcome
 from tuning.settings import TuningSettings
-from tuning.tracking import Tracking
 
 _log = logging.getLogger(__name__)
-
-type Say = Callable[[str], None]
-
-
-class Judging(TypedDict):
-    """What challenger and champion are judged with alike."""
-
-    seed: int
-    replays: int
-    pieces: Sequence[Piece]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOutcome:
-    """How a sweep ended.
-
-    Attributes:
-        sweep: Its id.
-        machine_class: What was swept.
-        trials: Trials that ended, the finalists' second ones included.
-        failed: How many of them could not be judged.
-        version: Of the model it made.
-        promoted: It is the champion now.
-        reason: Why, or why not.
-        objective: Label-free, mean over the replays.
-        figures: Every figure of the model by name.
-        spec: The chosen configuration.
-        run_id: MLflow's parent run; empty if MLflow was away.
-        seconds: From the call to the decision.
-        trouble: What could not be done beside, in words; empty if all was.
-    """
-
-    sweep: str
-    machine_class: str
-    trials: int
-    failed: int
-    version: int
-    promoted: bool
-    reason: str
-    objective: float
-    figures: dict[str, float] = field(repr=False)
-    spec: PipelineSpec
-    run_id: str
-    seconds: float
-    trouble: str = ""
-
-    def sentence(self) -> str:
-        """Return the outcome for people."""
-        did = "promoted" if self.promoted else "not promoted"
-        return (
-            f"{self.machine_class} version {self.version} ({self.spec.features}, "
-            f"{self.spec.detector}) is {did}: {self.reason}"
-        ) + (f". {self.trouble}" if self.trouble else "")
 
 
 def run_sweep(  # noqa: PLR0913 - keyword-only
@@ -128,7 +64,7 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
             data.machine_class(on, name)
             sweeps.begin(on, sweep, name)
         try:
-            outcome = _Sweep(
+            outcome = Course(
                 storage,
                 settings,
                 name,
@@ -163,16 +99,6 @@ def _with_risk(
     return outcome
 
 
-def selection(settings: TuningSettings) -> Selection:
-    """Return which readings a sweep learns from."""
-    return Selection(
-        lookback_s=settings.lookback_hours * 3600,
-        margin_s=settings.margin_s,
-        min_rows=settings.min_rows,
-        max_rows=settings.max_rows,
-    )
-
-
 def _only_class(storage: StorageSettings) -> str:
     with session(storage) as on:
         names = data.classes_with_machines(on)
@@ -189,167 +115,3 @@ def _only_class(storage: StorageSettings) -> str:
             raise BadInputError(
                 f"there are several machine classes: {', '.join(names)}", "sweep", "Name one"
             )
-
-
-class _Sweep:
-    """One sweep under way; its steps are those of the module's docstring."""
-
-    def __init__(  # noqa: PLR0913 - what a sweep is made of
-        self,
-        storage: StorageSettings,
-        settings: TuningSettings,
-        name: str,
-        sweep: str,
-        *,
-        say: Say,
-        actor: str,
-        cause: str,
-        metrics: Metrics,
-    ) -> None:
-        self._storage, self._settings, self._name, self._sweep = storage, settings, name, sweep
-        self._say, self._actor, self._metrics = say, actor, metrics
-        self._cause = cause
-        self._began, self._ended = time.monotonic(), 0
-
-    def perform(self) -> SweepOutcome:
-        with session(self._storage) as on:
-            dataset = data.read(on, self._name, selection(self._settings))
-            pieces = labelled.read(on, dataset.machine_class, self._settings.margin_s)
-        self._say(
-            f"sweep {self._sweep}: {len(dataset)} readings of {len(dataset.histories)} machines of "
-            f"{self._name}, {dataset.excluded} left out"
-        )
-        if pieces:
-            self._say(f"second objective: {len(pieces)} periods that people judged")
-        log = RunLog(
-            Tracking(self._settings.tracking_uri, self._settings.artifact_root),
-            f"sweep-{self._name}-{self._sweep}",
-            tags={"machine_class": self._name, "sweep": self._sweep, "actor": self._actor},
-            within_s=self._settings.tracking_wait_s,
-        )
-        try:
-            log.params({**self._facts(dataset), "judged_periods": len(pieces)})
-            outcome = self._judge(dataset, self._try(dataset, pieces, log), pieces, log)
-        except BaseException:
-            log.abandon()
-            raise
-        log.end()
-        self._metrics.observe(SWEEP_SECONDS, outcome.seconds)
-        return outcome
-
-    def _facts(self, dataset: Dataset) -> dict[str, Any]:
-        first, last = dataset.period_us
-        return {
-            "machine_class": self._name,
-            "machines": len(dataset.histories),
-            "readings": len(dataset),
-            "excluded": dataset.excluded,
-            "from_us": first,
-            "to_us": last,
-            "trials": self._settings.trials,
-            "seed": self._settings.seed,
-        }
-
-    def _try(self, dataset: Dataset, pieces: Sequence[Piece], log: RunLog) -> list[TrialRecord]:
-        from tuning.search import search
-
-        def told(record: TrialRecord) -> None:
-            self._ended += 1
-            failure = record.outcome.failure
-            self._metrics.add(SWEEP_TRIALS, outcome="failed" if failure else "finished")
-            log.trial(record)
-            self._show(log)
-            what = f"{record.spec.features}, {record.spec.detector}" if record.spec else "nothing"
-            did = failure or f"objective {record.outcome.objective:.3f}"
-            if pieces and not failure:
-                did += f", by labels {record.outcome.label_objective:.3f}"
-            self._say(f"trial {record.number} ({record.stage}: {what}): {did}")
-
-        return search(dataset, self._settings, told, pieces)
-
-    def _show(self, log: RunLog) -> None:
-        """Bring the count of trials up to date; a moment without Postgres costs only that."""
-        try:
-            with session(self._storage) as on:
-                sweeps.progress(on, self._sweep, self._ended, log.parent)
-        except PlatformError as error:
-            _log.warning("the state of sweep %s is behind: %s", self._sweep, error)
-
-    def _judge(
-        self,
-        dataset: Dataset,
-        trials: list[TrialRecord],
-        pieces: Sequence[Piece],
-        log: RunLog,
-    ) -> SweepOutcome:
-        from tuning import publish
-
-        settings = self._settings
-        fresh = dataset.newest(settings.confirm_rows, machines=settings.confirm_machines)
-        judging: Judging = {
-            "seed": settings.seed,
-            "replays": settings.replays,
-            "pieces": pieces,
-        }
-        made = challengers.train(challengers.best(trials), dataset, fresh, **judging)
-        with session(self._storage) as on:
-            champion, no_champion = challengers.examine_champion(on, fresh, **judging)
-            taken = models.latest_version(on, self._name)
-            shadowed = challengers.shadowed_alike(on, self._name, made.serving.spec)
-        tracking = log.drain(say=self._say)
-        version, trouble = publish.number(made, log, tracking, taken=taken, sweep=self._sweep)
-        decision = decide(
-            made.replayed(version),
-            champion,
-            settings.gate,
-            no_champion=no_champion,
-            shadowed=shadowed,
-        )
-        with session(self._storage) as on:
-            line = publish.store(
-                on,
-                made,
-                decision,
-                version=version,
-                run_id=log.parent or "",
-                sweep=self._sweep,
-                actor=self._actor,
-                cause=self._cause,
-            )
-        if tracking is not None and not trouble:
-            trouble = publish.describe(
-                made,
-                decision,
-                trials,
-                version=version,
-                line=line,
-                fresh=fresh,
-                log=log,
-                tracking=tracking,
-            )
-        return self._outcome(made, decision, trials, version, log.parent or "", trouble)
-
-    def _outcome(  # noqa: PLR0913, PLR0917 - what there is to tell
-        self,
-        made: Challenger,
-        decision: Decision,
-        trials: list[TrialRecord],
-        version: int,
-        run_id: str,
-        trouble: str,
-    ) -> SweepOutcome:
-        return SweepOutcome(
-            sweep=self._sweep,
-            machine_class=self._name,
-            trials=len(trials),
-            failed=sum(bool(one.outcome.failure) for one in trials),
-            version=version,
-            promoted=decision.promote,
-            reason=decision.reason,
-            objective=made.figures["objective"],
-            figures=made.figures,
-            spec=made.serving.spec,
-            run_id=run_id,
-            seconds=time.monotonic() - self._began,
-            trouble=trouble,
-        )

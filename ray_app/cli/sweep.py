@@ -103,8 +103,8 @@ def _classes(storage: StorageSettings) -> list[str]:
 
 def _rehearse(storage: StorageSettings, tuning: TuningSettings, name: str) -> None:
     from storage.connect import session
+    from tuning.course import selection
     from tuning.data import read
-    from tuning.sweep import selection
 
     with session(storage) as on:
         dataset = read(on, name, selection(tuning))
