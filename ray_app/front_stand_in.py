@@ -1,8 +1,8 @@
 """Answers in the place of an HAProxy that died, until Ray Serve has started the next one.
 
 Ray Serve needs some six seconds for that, and the next one answers 404 until it is told of the
-applications. One watcher per cluster runs beside it; it is no process of Ray's, which ends what its
-own workers leave behind. This file stands alone: as a program it is the watcher.
+applications. One watcher runs beside the platform, and is no process of Ray's. This file stands
+alone: as a program it is the watcher.
 
 1. `ray_app.front_launcher` enters each HAProxy that knows an application, with its configuration.
 2. When it is dead, and no other one answers its admin socket, the watcher starts HAProxy by the

@@ -49,6 +49,8 @@ backend http-predictor
     server one 127.0.0.1:{replica}
 """
 _NO_ROUTES = """\
+    # Per-backend path ACLs (used for both ingress-request-router dispatch
+    # and static use_backend selection below).
     default_backend nothing
 backend nothing
     http-request return status 404 content-type text/plain string "nothing"
