@@ -125,7 +125,8 @@ def prepare(given: list[str]) -> list[str]:
     folder = configuration.parent
     errors(folder)
     text = safe(configuration.read_text(encoding="utf-8"), str(folder))
-    if "use_backend " not in text:
+    # Ray's comments speak of it as well.
+    if not re.search(r"^\s*use_backend ", text, flags=re.MULTILINE):
         configuration.write_text(hidden(text), encoding="utf-8")
         return given
     configuration.write_text(text, encoding="utf-8")

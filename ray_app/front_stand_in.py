@@ -1,8 +1,8 @@
 """Answers in the place of an HAProxy that died, until Ray Serve has started the next one.
 
 Ray Serve needs some six seconds for that, and the next one answers 404 until it is told of the
-applications. One watcher per cluster runs beside it; it is no process of Ray's, which ends what its
-own workers leave behind. This file stands alone: as a program it is the watcher.
+applications. One watcher runs beside the platform, and is no process of Ray's. This file stands
+alone: as a program it is the watcher.
 
 1. `ray_app.front_launcher` enters each HAProxy that knows an application, with its configuration.
 2. When it is dead, and no other one answers its admin socket, the watcher starts HAProxy by the
@@ -25,6 +25,9 @@ from time import monotonic
 CONFIGURATION = "stand-in.cfg"
 _FRONT, _ON_DUTY = "front.pid", "stand-in.pid"
 
+_ASIDE = re.compile(r"^(?:frontend prometheus|listen stats)\n(?:[ \t].*\n|\n)*", re.MULTILINE)
+"""Ports that Ray's next HAProxy opens before its public one; nobody needs them meanwhile."""
+
 _FOR_S = 60.0
 """Ray may never start another one, as after `serve shutdown`: then nobody should answer for it."""
 _LOOK_MS = 100
@@ -40,7 +43,7 @@ def enter(text: str, folder: Path) -> None:
     """
     admin = re.search(r"^\s*stats socket (\S+).*\n", text, flags=re.MULTILINE)
     if admin is not None:
-        _write(folder / CONFIGURATION, text.replace(admin[0], ""))
+        _write(folder / CONFIGURATION, _ASIDE.sub("", text.replace(admin[0], "")))
         _write(folder / _FRONT, f"{os.getpid()} {admin[1]}")
 
 

@@ -36,9 +36,15 @@ defaults
     errorfile 502 {folder}/500.http
     errorfile 503 {folder}/500.http
     errorfile 504 {folder}/500.http
+frontend prometheus
+    bind :{metrics}
+    mode http
 frontend http_frontend
     bind 127.0.0.1:{port}
 {routes}
+listen stats
+  bind *:{statistics}
+  stats enable
 """
 _ROUTES = """\
     use_backend http-predictor if {{ path /api/v1/predict }}
@@ -49,6 +55,8 @@ backend http-predictor
     server one 127.0.0.1:{replica}
 """
 _NO_ROUTES = """\
+    # Per-backend path ACLs (used for both ingress-request-router dispatch
+    # and static use_backend selection below).
     default_backend nothing
 backend nothing
     http-request return status 404 content-type text/plain string "nothing"
@@ -109,7 +117,7 @@ class Front:
 
     def __init__(self, folder: Path, replica: int, platform: ExitStack) -> None:
         self.folder, self._replica, self.port = folder, replica, free_port()
-        self.platform = platform
+        self.platform, self._others = platform, (free_port(), free_port())
         self._started: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -158,7 +166,15 @@ class Front:
     def _write(self, *, routes: bool) -> Path:
         made = (_ROUTES if routes else _NO_ROUTES).format(replica=self._replica)
         path = self.folder / "haproxy.cfg"
-        path.write_text(_TEMPLATE.format(folder=self.folder, port=self.port, routes=made))
+        path.write_text(
+            _TEMPLATE.format(
+                folder=self.folder,
+                port=self.port,
+                metrics=self._others[0],
+                statistics=self._others[1],
+                routes=made,
+            )
+        )
         return path
 
     @contextmanager
