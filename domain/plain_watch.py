@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from domain.conditions import (
     FROM_READINGS,
@@ -19,7 +18,7 @@ from domain.conditions import (
     sensor_conditions,
 )
 from domain.machines import MachineClass
-from domain.readings import History, Instants, Matrix
+from domain.readings import History, Instants, Matrix, later_rows
 from domain.sensor_health import SensorWatch, WatchMemory
 
 LEAST_ROWS: Final = 100
@@ -29,6 +28,8 @@ KEPT_ROWS: Final = 1000
 """Newest readings of each machine that are kept; limits are learnt from the older half."""
 
 _WITHOUT_LIMITS: Final = frozenset({Condition.GAP})
+
+_NEVER_US: Final = int(np.iinfo(np.int64).min)
 
 _GAP_TOLD_S: Final = 300.0
 """A hole is told for so long after it ended."""
@@ -79,7 +80,8 @@ class PlainWatch:
         if machine is None:
             machine = _new_machine(machine_class)
             known.machines[machine_key] = machine
-        rows = _newer(instants_us, machine.kept.instants_us)
+        kept_us = machine.kept.instants_us
+        rows = later_rows(instants_us, int(kept_us[-1]) if len(kept_us) else _NEVER_US)
         if not len(rows):
             return StateChanges()
         at, new = instants_us[rows], values[rows]
@@ -133,13 +135,6 @@ def _new_machine(machine_class: MachineClass) -> _Machine:
     )
     gaps = GapWatch(period_s=machine_class.period_s, window_s=_GAP_TOLD_S)
     return _Machine(gaps=gaps, kept=nothing)
-
-
-def _newer(instants_us: Instants, before_us: Instants) -> npt.NDArray[np.intp]:
-    """Return the rows that are later than all before them."""
-    first = before_us[-1:] if len(before_us) else np.array([np.iinfo(np.int64).min])
-    running = np.maximum.accumulate(np.concatenate([first, instants_us]))
-    return np.flatnonzero(instants_us > running[:-1])
 
 
 def _older(kept: History) -> History:

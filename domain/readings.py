@@ -18,6 +18,12 @@ type Keys = npt.NDArray[np.int32]
 """`Machine.key` of each row; shape (n,)."""
 
 
+def later_rows(instants_us: Instants, last_us: int) -> npt.NDArray[np.intp]:
+    """Return the rows that are later than all before them and than `last_us`."""
+    running = np.maximum.accumulate(np.concatenate([[last_us], instants_us]))
+    return np.flatnonzero(instants_us > running[:-1])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReadingBatch:
     """Readings of machines of one class, in arrival order.

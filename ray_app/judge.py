@@ -22,7 +22,7 @@ from domain.incidents import (
 )
 from domain.machines import Machine
 from domain.pipeline import Pipeline, PipelineState, Scores
-from domain.readings import History, Instants, Matrix, ReadingBatch
+from domain.readings import History, Instants, Matrix, ReadingBatch, later_rows
 from ray_app.carried import padded, restored
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View
@@ -157,7 +157,7 @@ class Judge:
         for key, first, end in zip(keys.tolist(), starts.tolist(), ends, strict=True):
             at = ordered.instants_us[first:end]
             machine = self._machine(machines[key], champion, int(at.min()))
-            rows = first + _newer(at, machine.last_us)
+            rows = first + later_rows(at, machine.last_us)
             yield _Turn(known=machines[key], machine=machine, rows=rows)
 
     def _tell(  # noqa: PLR0913, PLR0917 - what was scored, by what, and where it is told
@@ -254,12 +254,6 @@ class Judge:
         ill, parts = sensor_rows(scores.sensor_faults)
         for event in machine.trackers["sensor"].advance(view.at, ill, parts, free, seen):
             yield view.change("sensor", event)
-
-
-def _newer(instants_us: Instants, last_us: int) -> npt.NDArray[np.intp]:
-    """Return the rows that are later than all before them and than `last_us`."""
-    running = np.maximum.accumulate(np.concatenate([[last_us], instants_us]))
-    return np.flatnonzero(instants_us > running[:-1])
 
 
 def _cooling(closed: tuple[int, float] | None, rules: IncidentRules) -> Cooling | None:
