@@ -5,15 +5,12 @@ which runs this, with the real binary as the first argument. Python without site
 some 20 ms for it: of ours it imports `front_stand_in`, and nothing heavy.
 """
 
-import ctypes
 import os
 import re
-import signal
 from pathlib import Path
 
 from ray_app import front_stand_in
 
-_PR_SET_PDEATHSIG = 1
 _MADE_SAFE = "# Written by Ray Serve, made safe by Millwright.\n"
 
 _PROBLEM = "application/problem+json"
@@ -154,5 +151,5 @@ def main(arguments: list[str]) -> None:
     binary, *given = arguments
     words = prepare(given)
     # Who dies by kill -9 stops nothing: then the kernel does, or the port would stay taken.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    front_stand_in.die_with_parent()
     os.execv(binary, [binary, *words])  # noqa: S606 - the whole point: no shell in between

@@ -128,10 +128,15 @@ def _is_dead(entry: Path) -> bool:
         os.close(handle)
 
 
+def die_with_parent() -> None:
+    """Have the kernel kill this process with its parent, also across `exec`."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _spawned(command: list[str]) -> int:
     child = os.fork()
     if child == 0:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()
         os.execv(command[0], command)  # noqa: S606 - no shell in between
     return child
 
