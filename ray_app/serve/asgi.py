@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -39,27 +40,27 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
     declared = header(scope, b"content-length")
     if declared.isdigit() and int(declared) > limit_bytes:
         raise _too_large(limit_bytes)
-    chunks: list[bytes] = []
-    if await _add_chunk(receive, chunks, limit_bytes):
-        try:
-            async with asyncio.timeout(BODY_WITHIN_S):
-                size = len(chunks[0])
-                while await _add_chunk(receive, chunks, limit_bytes - size):
-                    size += len(chunks[-1])
-        except TimeoutError as error:
-            raise _too_slow() from error
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    piece, more = await _piece(receive)
+    pieces, size = [piece], len(piece)
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S) if more else nullcontext():
+            while more and size <= limit_bytes:
+                piece, more = await _piece(receive)
+                pieces.append(piece)
+                size += len(piece)
+    except TimeoutError as error:
+        raise _too_slow() from error
+    if size > limit_bytes:
+        raise _too_large(limit_bytes)
+    return b"".join(pieces)
 
 
-async def _add_chunk(receive: Receive, chunks: list[bytes], left_bytes: int) -> bool:
-    """Add the next piece of a body; return whether there are more."""
+async def _piece(receive: Receive) -> tuple[bytes, bool]:
+    """Return the next piece of a body and whether there are more."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGoneError
-    chunks.append(message.get("body", b""))
-    if len(chunks[-1]) > left_bytes:
-        raise _too_large(left_bytes + sum(map(len, chunks[:-1])))
-    return bool(message.get("more_body", False))
+    return message.get("body", b""), bool(message.get("more_body", False))
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
