@@ -17,7 +17,7 @@ from domain.errors import (
 )
 from domain.pipeline_spec import PipelineSpec
 from storage import failures, models, roster_store, shadow, sweeps
-from storage.connect import rows, session
+from storage.connect import Connection, rows, session
 from storage.history import instant
 from storage.settings import StorageSettings
 from storage.shadow import Tally
@@ -238,36 +238,43 @@ def test_one_sweep_of_a_class_at_a_time(storage: StorageSettings) -> None:
     assert attempts.since_end_s is not None
 
 
+def label(on: Connection, *given: tuple[str, str, int]) -> None:
+    """Label failures of fan-1 that last 20 s: kind, source and second of the onset."""
+    failures.add(
+        on,
+        [
+            failures.Label(
+                machine="fan-1",
+                kind=kind,
+                source=source,
+                onset_us=START_US + at * 1_000_000,
+                end_us=START_US + (at + 20) * 1_000_000,
+            )
+            for kind, source, at in given
+        ],
+    )
+
+
+def closed_incident(on: Connection, began_s: int, feedback: str | None) -> None:
+    """Store an incident of fan-2 that lasted 20 s."""
+    began, closed = (instant(START_US + at * 1_000_000) for at in (began_s, began_s + 20))
+    rows(
+        on,
+        "INSERT INTO incidents (machine_key, kind, state, began, opened, last_seen,"
+        " closed, peak_score, root_sensor, model_version, feedback) SELECT key, 'machine',"
+        " 'closed', %s, %s, %s, %s, 2, 'flow', 1, %s FROM machines WHERE name = 'fan-2'",
+        (began, began, closed, closed, feedback),
+    )
+
+
 def test_suspected_periods_are_not_learnt_from(database: StorageSettings) -> None:
     """Failures and incidents are cut out with a margin; false alarms and exam answers are not."""
     store(database, rows=1200)
     second = 1_000_000
     with session(database) as on:
-        failures.add(
-            on,
-            [
-                failures.Label(
-                    machine="fan-1",
-                    kind=kind,
-                    source=source,
-                    onset_us=START_US + at * second,
-                    end_us=START_US + (at + 20) * second,
-                )
-                for kind, source, at in (("wear", "operator", 100), ("wear", "simulator", 300))
-            ],
-        )
-        for began, feedback in ((400, None), (500, "false")):
-            rows(
-                on,
-                "INSERT INTO incidents (machine_key, kind, state, began, opened, last_seen,"
-                " closed, peak_score, root_sensor, model_version, feedback) SELECT key, 'machine',"
-                " 'closed', %s, %s, %s, %s, 2, 'flow', 1, %s FROM machines WHERE name = 'fan-2'",
-                (
-                    *[instant(START_US + began * second)] * 2,
-                    *[instant(START_US + (began + 20) * second)] * 2,
-                    feedback,
-                ),
-            )
+        label(on, ("wear", "operator", 100), ("wear", "simulator", 300))
+        closed_incident(on, 400, None)
+        closed_incident(on, 500, "false")
         found = suspected(on, ["fan-1", "fan-2"], START_US, START_US + 600 * second)
         dataset = data.read(on, FAN.name, WANTED)
 
@@ -336,37 +343,16 @@ def test_too_little_history_says_how_much_there_is(database: StorageSettings) ->
 
 def test_what_people_judged_is_read_with_what_came_before(database: StorageSettings) -> None:
     """Labels and false alarms, but neither a simulator's truth nor faults of sensors."""
-    second = 1_000_000
     store(database)
     with session(database) as on:
-        failures.add(
+        label(
             on,
-            [
-                failures.Label(
-                    machine="fan-1",
-                    kind=kind,
-                    source=source,
-                    onset_us=START_US + at * second,
-                    end_us=START_US + (at + 20) * second,
-                )
-                for kind, source, at in (
-                    ("wear", "operator", 200),
-                    ("wear", "simulator", 300),
-                    ("sensor-stuck", "operator", 400),
-                    ("wear", "operator", -9000),
-                )
-            ],
+            ("wear", "operator", 200),
+            ("wear", "simulator", 300),
+            ("sensor-stuck", "operator", 400),
+            ("wear", "operator", -9000),
         )
-        rows(
-            on,
-            "INSERT INTO incidents (machine_key, kind, state, began, opened, last_seen,"
-            " closed, peak_score, root_sensor, model_version, feedback) SELECT key, 'machine',"
-            " 'closed', %s, %s, %s, %s, 2, 'flow', 1, 'false' FROM machines WHERE name = 'fan-2'",
-            (
-                *[instant(START_US + 100 * second)] * 2,
-                *[instant(START_US + 120 * second)] * 2,
-            ),
-        )
+        closed_incident(on, 100, "false")
         pieces = labelled.read(on, FAN, 10)
 
     assert [(one.history.machine, one.failure) for one in pieces] == [

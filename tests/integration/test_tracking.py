@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -10,7 +11,7 @@ import pytest
 from domain.errors import ServiceUnavailableError
 from ray_app.aliases import AliasFollower
 from storage import models, roster_store
-from storage.connect import session
+from storage.connect import Connection, session
 from storage.settings import StorageSettings
 from tests.integration.test_models import version
 from tests.tuning_support import FAN
@@ -34,6 +35,13 @@ def registered(tracking: Tracking, name: str, above: int = 0) -> int:
     run = tracking.start_run("made")
     tracking.log_files(run, "model", {"pipeline.millwright": b"\x00bytes"})
     return tracking.register(name, run, "model", above=above, tags={"sweep": "s"})
+
+
+def store_version(on: Connection, kind: str, number: int) -> None:
+    """Register a class and store a version of its model in Postgres."""
+    roster_store.register_class(on, type(FAN)(name=kind, sensors=FAN.sensors))
+    made = replace(version(number, b"%d" % number), machine_class=kind, run_id="")
+    models.add_version(on, made, actor="test", reason="")
 
 
 def test_a_run_keeps_what_is_logged(tracking: Tracking, mlflow_server: str) -> None:
@@ -136,21 +144,8 @@ def test_a_promotion_over_http_moves_the_aliases_and_what_failed_is_tried_again(
     """Only Postgres is told; a version that MLflow lacks holds up its own class alone."""
 
     def store(kind: str, number: int) -> None:
-        made = version(number, b"%d" % number)
         with session(database) as on:
-            roster_store.register_class(on, type(FAN)(name=kind, sensors=FAN.sensors))
-            models.add_version(
-                on,
-                models.StoredModel(
-                    machine_class=kind,
-                    version=number,
-                    run_id="",
-                    sha256=made.sha256,
-                    package=made.package,
-                ),
-                actor="test",
-                reason="",
-            )
+            store_version(on, kind, number)
 
     def promote(kind: str, number: int) -> None:
         with session(database) as on:
@@ -190,22 +185,9 @@ def test_postgres_decides_and_aliases_follow(
     settings = TuningSettings(tracking_uri=mlflow_server)
     kind = "followed"
     with session(database) as on:
-        roster_store.register_class(on, type(FAN)(name=kind, sensors=FAN.sensors))
         for number in (1, 2, 3):
             assert registered(tracking, kind) == number
-            made = version(number, b"%d" % number)
-            models.add_version(
-                on,
-                models.StoredModel(
-                    machine_class=kind,
-                    version=number,
-                    run_id="",
-                    sha256=made.sha256,
-                    package=made.package,
-                ),
-                actor="test",
-                reason="",
-            )
+            store_version(on, kind, number)
     for number in (1, 2):
         assert registry.promote(database, settings, kind, number, actor="me", reason="") == ""
     assert tracking.aliases(kind) == {"champion": 2, "previous": 1}
