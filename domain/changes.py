@@ -19,6 +19,7 @@ from domain.detectors.ensemble import Ensemble, fit_scales
 from domain.features.kinds import LEVEL, PARTS
 from domain.features.robust import deviation, without_void
 from domain.features.trust import doubted
+from domain.package import take_prefix, with_prefix
 from domain.readings import Matrix
 from domain.thresholds import out_of_fold, threshold_of, trimmed
 
@@ -97,7 +98,6 @@ class ChangeModel:
         *,
         kinds: npt.NDArray[np.int64],
         freedom: Vector,
-        most_rows: int,
     ) -> Self | None:
         """Learn from the features of healthy machines; None where their kinds tell no change.
 
@@ -106,7 +106,6 @@ class ChangeModel:
             machines: Per machine its features as measured, shape (n, K * S); NaN is unknown.
             kinds: Shape (K,).
             freedom: Shape (S,).
-            most_rows: Rows that the detector is fitted to, evenly drawn.
         """
         parts = len(_parts(kinds))
         if not parts:
@@ -120,12 +119,9 @@ class ChangeModel:
         lengths = _Lengths(scales=parts, variance=spec.variance)
 
         def fit(features: Matrix) -> Ensemble:
-            step = -(-len(features) // most_rows)
-            kept: Any = trimmed(
-                features[::step], lambda some: fit_scales(some, lengths, seed=0), share=spec.trim
+            return trimmed(
+                features, lambda some: fit_scales(some, lengths, seed=0), share=spec.trim
             )
-            found: Ensemble = kept
-            return found
 
         scores = np.concatenate(out_of_fold(rows, fit, blocks=spec.blocks))
         return cls(
@@ -159,7 +155,7 @@ class ChangeModel:
             "spread": self.spread.copy(),
             "freedom": self.freedom.copy(),
             "threshold": np.array(self.threshold),
-            **{f"detector.{name}": one for name, one in self.detector.to_arrays().items()},
+            **with_prefix(self.detector.to_arrays(), "detector"),
         }
 
     @classmethod
@@ -167,17 +163,12 @@ class ChangeModel:
         """Restore what `to_arrays` gave; None where it gave nothing."""
         if not arrays:
             return None
-        own = {
-            name.removeprefix("detector."): one
-            for name, one in arrays.items()
-            if name.startswith("detector.")
-        }
         return cls(
             kinds=arrays["kinds"],
             centre=arrays["centre"],
             spread=arrays["spread"],
             freedom=arrays["freedom"],
-            detector=Ensemble.from_arrays(own),
+            detector=Ensemble.from_arrays(take_prefix(arrays, "detector")),
             threshold=float(arrays["threshold"]),
         )
 

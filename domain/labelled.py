@@ -12,11 +12,9 @@ from math import isfinite, nan
 import numpy as np
 import numpy.typing as npt
 
+from domain.laid_faults import MET_SHARE
 from domain.pipeline import Pipeline
 from domain.readings import History
-
-MET_SHARE = 0.1
-"""A period alarms when so large a share of its readings does, as an episode of replay does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -14,6 +14,9 @@ from domain.readings import Matrix
 MIN_HELD_OUT: Final = 40
 """Fewest readings that a fault is laid over."""
 
+MET_SHARE: Final = 0.1
+"""A fault is met when so large a share of its readings alarms."""
+
 _SHORT_ROWS: Final = 10
 
 

@@ -22,7 +22,6 @@ from domain.machines import MachineClass
 from domain.package import class_from, read_package, take_prefix, with_prefix, write_package
 from domain.pipeline_spec import PipelineSpec
 from domain.pipeline_training import (
-    MAX_FIT_ROWS,
     facts,
     fit_detector,
     golden_batch,
@@ -130,6 +129,7 @@ class Pipeline:
         machine_class: MachineClass,
         *,
         seed: int,
+        changes: bool = True,
     ) -> Self:
         """Learn health from the history of one or more machines of a class.
 
@@ -138,6 +138,7 @@ class Pipeline:
             histories: Mostly healthy; contamination up to `spec.trim` of the rows is left out.
             machine_class: The class of all of them.
             seed: Equal seeds give equal pipelines.
+            changes: Learn also what tells changes; the scores are the same without.
 
         Raises:
             BadInputError: There is too little history, or its columns are not the class's.
@@ -152,12 +153,15 @@ class Pipeline:
             detector, threshold = fit_detector(
                 spec, machines, seed, period_s=machine_class.period_s
             )
-            changes = ChangeModel.fit(
-                spec,
-                measured,
-                kinds=front.plan.kinds,
-                freedom=front.freedom[: len(machine_class.sensors)],
-                most_rows=MAX_FIT_ROWS,
+            model = (
+                ChangeModel.fit(
+                    spec,
+                    measured,
+                    kinds=front.plan.kinds,
+                    freedom=front.freedom[: len(machine_class.sensors)],
+                )
+                if changes
+                else None
             )
         return cls(
             spec=spec,
@@ -167,7 +171,7 @@ class Pipeline:
             threshold=threshold,
             watch=watch,
             golden=golden_batch(histories),
-            changes=changes,
+            changes=model,
             about=facts(histories, seed),
         )
 

@@ -15,9 +15,6 @@ from domain.readings import History, Matrix
 from domain.sensor_health import SensorWatch
 from domain.thresholds import out_of_fold, return_level, threshold_of, trimmed
 
-MAX_FIT_ROWS: Final = 4000
-"""Rows that a detector is fitted to, evenly drawn: windows overlap, more say nothing new."""
-
 MIN_ROWS: Final = 50
 """Fewest readings to learn from, all machines together."""
 
@@ -86,10 +83,7 @@ def fit_detector(
     kind = DETECTORS[spec.detector]
 
     def fit(features: Matrix) -> Detector:
-        step = -(-len(features) // MAX_FIT_ROWS)
-        return trimmed(
-            features[::step], lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim
-        )
+        return trimmed(features, lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim)
 
     blocks = out_of_fold(machines, fit, blocks=spec.blocks)
     if spec.threshold == "evt":

@@ -15,6 +15,9 @@ from scipy.stats import lmoment
 from domain.detectors.contract import Detector, Vector
 from domain.readings import Matrix
 
+MAX_FIT_ROWS: Final = 4000
+"""Rows that a detector is fitted to, evenly drawn: windows overlap, more say nothing new."""
+
 TAIL: Final = 3.0
 """A threshold lies at most so many upper spreads (median to 90 % quantile, of the logarithm) above
 the median: beyond it the training period held a failure, which must not become health."""
@@ -122,14 +125,15 @@ def _believable(scores: Vector) -> float:
     return float(middle * (upper / middle) ** TAIL) if middle > 0 else np.inf
 
 
-def trimmed(features: Matrix, fit: Callable[[Matrix], Detector], *, share: float) -> Detector:
-    """Fit, leave out the rows that look least healthy, and fit again.
+def trimmed[D: Detector](features: Matrix, fit: Callable[[Matrix], D], *, share: float) -> D:
+    """Fit to at most `MAX_FIT_ROWS`, leave out those that look least healthy, and fit again.
 
     Args:
-        features: Shape (n, F).
+        features: Shape (n, F); every so many rows are taken.
         fit: Fits a detector.
         share: Of rows to leave out; 0 fits once.
     """
+    features = features[:: -(-len(features) // MAX_FIT_ROWS)]
     detector = fit(features)
     drop = int(share * len(features))
     if not drop or len(features) - drop < 2:

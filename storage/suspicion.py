@@ -59,8 +59,12 @@ def suspected(
         AND (s.ended IS NULL OR s.ended >= %(start)s) AND s.began < %(end)s
         ORDER BY s.began, m.name
         """,
-        {"machines": list(machines), "start": instant(start_us), "end": instant(end_us)}
-        | {"incidents": incidents},
+        {
+            "machines": list(machines),
+            "start": instant(start_us),
+            "end": instant(end_us),
+            "incidents": incidents,
+        },
     )
     return [
         Suspicion(

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 from math import comb
+from typing import Final
+
+REPLAY_TIE: Final = 0.05
+"""Models closer than this in replay are as good as each other, and labels may choose: on labelled
+data so much between configurations went with .02 of F1 (`docs/benchmarks.md`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

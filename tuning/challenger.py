@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
 
 import numpy as np
 
@@ -16,15 +15,11 @@ from domain.replay import ReplayResult, replay_score
 from storage import models, shadow
 from storage.connect import Connection
 from storage.shadow import ShadowRow
-from tuning.by_labels import Labelled
+from tuning.by_labels import REPLAY_TIE, Labelled
 from tuning.data import Dataset
 from tuning.drift import Reference
 from tuning.objective import TrialRecord
 from tuning.promotion import Replayed, Shadowed
-
-REPLAY_TIE: Final = 0.05
-"""Finalists closer than this in replay are as good as each other: on labelled data so much between
-configurations went with .02 of F1 (`docs/benchmarks.md`)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from domain.errors import BadInputError, NotFoundError
 from domain.machines import MachineClass
-from domain.readings import History
+from domain.readings import History, Instants
 from storage import roster_store
 from storage.connect import Connection
 from storage.history import latest_instants, read_history
@@ -128,15 +129,23 @@ def machines_of(on: Connection, class_name: str) -> list[str]:
     return sorted(one.name for one in machines if one.machine_class == class_name)
 
 
+def unsuspected(
+    instants_us: Instants, periods: Iterable[Suspicion], margin_s: float
+) -> npt.NDArray[np.bool_]:
+    """Return which instants are outside of suspected periods and of a margin around each."""
+    margin_us = round(margin_s * 1e6)
+    keep = np.ones(len(instants_us), dtype=np.bool_)
+    for one in periods:
+        inside = instants_us >= one.from_us - margin_us
+        if one.to_us is not None:
+            inside &= instants_us <= one.to_us + margin_us
+        keep &= ~inside
+    return keep
+
+
 def without(history: History, periods: Iterable[Suspicion], margin_s: float) -> History:
     """Return a history without suspected periods and a margin around each."""
-    margin_us = round(margin_s * 1e6)
-    keep = np.ones(len(history), dtype=bool)
-    for one in periods:
-        inside = history.instants_us >= one.from_us - margin_us
-        if one.to_us is not None:
-            inside &= history.instants_us <= one.to_us + margin_us
-        keep &= ~inside
+    keep = unsuspected(history.instants_us, periods, margin_s)
     if keep.all():
         return history
     return History(

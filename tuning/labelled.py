@@ -10,13 +10,12 @@ import numpy.typing as npt
 
 from domain.labelled import Piece
 from domain.machines import MachineClass
-from domain.readings import History
 from domain.scorecard.backtest import SENSOR_PREFIX
 from storage import failures
 from storage.connect import Connection, rows
 from storage.history import microseconds, read_history
-from storage.suspicion import Suspicion, suspected
-from tuning.data import machines_of, without
+from storage.suspicion import suspected
+from tuning.data import machines_of, unsuspected
 
 _MOST: Final = 8
 """Newest periods of each kind: every trial scores them all, in a fraction of what replay takes."""
@@ -90,24 +89,17 @@ def _piece(on: Connection, known: MachineClass, one: _Period, margin_s: float) -
     inside = history.instants_us >= one.from_us
     if inside.sum() < _FEWEST_ROWS:
         return None
+    suspicions = suspected(on, [one.machine], start_us, end_us)
+    calm = _settled(inside) if one.failure else _settled(inside) | inside
     return Piece(
         history=history,
         inside=inside,
-        healthy=_healthy(history, suspected(on, [one.machine], start_us, end_us), margin_s)
-        & (_settled(history, one.from_us) | (inside if not one.failure else False)),
+        healthy=calm & unsuspected(history.instants_us, suspicions, margin_s),
         failure=one.failure,
     )
 
 
-def _settled(history: History, from_us: int) -> npt.NDArray[np.bool_]:
+def _settled(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return which readings are of the later half of those before the period: windows are full."""
-    before = int((history.instants_us < from_us).sum())
-    at = np.arange(len(history))
-    return (at >= before // 2) & (at < before)
-
-
-def _healthy(
-    history: History, periods: Sequence[Suspicion], margin_s: float
-) -> npt.NDArray[np.bool_]:
-    kept = without(history, periods, margin_s).instants_us
-    return np.isin(history.instants_us, kept, assume_unique=True)
+    before = int((~inside).sum())
+    return ~inside & (np.arange(len(inside)) >= before // 2)

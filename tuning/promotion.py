@@ -10,7 +10,7 @@ from math import isfinite, sqrt
 from statistics import fmean, stdev
 from typing import TypeGuard
 
-from tuning.by_labels import Labelled, paired
+from tuning.by_labels import REPLAY_TIE, Labelled, paired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Gate:
     shadow_spare: int = 2
     label_spare: int = 1
     label_chance: float = 0.1
-    replay_tie: float = 0.05
+    replay_tie: float = REPLAY_TIE
     min_agreement: float = 0.8
     max_score_drift: float = 0.5
 
