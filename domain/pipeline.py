@@ -29,7 +29,7 @@ from domain.pipeline_training import (
     usable_histories,
     without_faults,
 )
-from domain.readings import History, Instants, Matrix
+from domain.readings import Flags, History, Instants, Matrix
 from domain.sensor_health import FaultCodes, SensorWatch, WatchMemory
 
 GOLDEN_TOLERANCE: Final = 1e-6
@@ -51,6 +51,11 @@ class PipelineState:
 
     features: Memory
     sensors: WatchMemory
+
+    @property
+    def level(self) -> Matrix:
+        """Where the machine's baselines are now, shape (S,); a copy."""
+        return self.features.base.copy()
 
     def copy(self) -> Self:
         """Return a state that can be advanced without changing this one."""
@@ -180,14 +185,17 @@ class Pipeline:
         """Readings after which scores are `ready`; replay so many before a stream is judged."""
         return self.front.cold_rows
 
-    def new_state(self, machine: str | None = None) -> PipelineState:
+    def new_state(
+        self, machine: str | None = None, *, level: Matrix | None = None
+    ) -> PipelineState:
         """Return the state of a machine before its first reading.
 
         Args:
             machine: Its name; a machine that was trained on starts from its own healthy level.
+            level: Shape (S,), `PipelineState.level` to start from instead.
         """
         return PipelineState(
-            features=self.front.new_memory(machine), sensors=self.watch.new_memory()
+            features=self.front.new_memory(machine, level=level), sensors=self.watch.new_memory()
         )
 
     def score(
@@ -197,6 +205,7 @@ class Pipeline:
         values: Matrix,
         *,
         explained: slice = _EVERY_ROW,
+        anew: Flags | None = None,
     ) -> Scores:
         """Score readings and advance the state.
 
@@ -205,12 +214,13 @@ class Pipeline:
             instants_us: Shape (n,), oldest first.
             values: Shape (n, S); NaN is missing.
             explained: Rows whose contributions are wanted; they cost as much as the scores.
+            anew: Shape (n,), readings from which on the level is learnt anew, see `domain.anew`.
 
         Raises:
             ValueError: The shapes do not fit the machine class.
         """
         ends = np.array([len(values)], dtype=np.int64)
-        return self._advance([state], ends, instants_us, values, explained)
+        return self._advance([state], ends, instants_us, values, anew, explained)
 
     def score_each(
         self,
@@ -219,6 +229,7 @@ class Pipeline:
         values: Matrix,
         *,
         lengths: Counts | None = None,
+        anew: Flags | None = None,
     ) -> Scores:
         """Score readings of each of m machines and advance their states.
 
@@ -230,6 +241,7 @@ class Pipeline:
             instants_us: Shape (n,), one machine's after the other's, each oldest first.
             values: Shape (n, S); NaN is missing.
             lengths: Shape (m,), readings of each machine, n in all; one of each where not given.
+            anew: As for `score`.
 
         Raises:
             ValueError: The shapes do not fit the machine class or each other.
@@ -237,14 +249,15 @@ class Pipeline:
         each = np.ones(len(states), dtype=np.int64) if lengths is None else lengths
         if len(each) != len(states) or each.min(initial=0) < 0 or each.sum() != len(values):
             raise ValueError(f"{len(states)} states for {len(values)} readings")
-        return self._advance(states, np.cumsum(each), instants_us, values)
+        return self._advance(states, np.cumsum(each), instants_us, values, anew)
 
-    def _advance(
+    def _advance(  # noqa: PLR0913, PLR0917 - what both of the above are asked
         self,
         states: Sequence[PipelineState],
         ends: Counts,
         instants_us: Instants,
         values: Matrix,
+        anew: Flags | None,
         explained: slice = _EVERY_ROW,
     ) -> Scores:
         """Score; `ends`, shape (m,), are the rows after the last one of each of m machines."""
@@ -254,7 +267,7 @@ class Pipeline:
         faults = self.watch.check_each([one.sensors for one in states], ends, values)
         healthy = np.where(faults, np.nan, values)
         memories = [one.features for one in states]
-        rows = self.front.transform_each(memories, ends, instants_us, healthy)
+        rows = self.front.transform_each(memories, ends, instants_us, healthy, anew)
         distance = self.detector.score(rows.features) / self.threshold
         filled = 2 * rows.filled >= self.front.window_rows
         return Scores(

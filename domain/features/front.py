@@ -13,7 +13,7 @@ from domain.features.spectrum import frequencies
 from domain.features.state import Counts, Memory, Plan, Shape, fresh_memory
 from domain.features.trust import doubted
 from domain.jit import addresses_of
-from domain.readings import Instants, Matrix
+from domain.readings import Flags, Instants, Matrix
 
 KNOWN: Final = 1e9
 """Readings that the baseline of a machine stands for that was trained on."""
@@ -75,13 +75,14 @@ class FeatureModel:
         )
         object.__setattr__(self, "shape", shape)
 
-    def new_memory(self, machine: str | None = None) -> Memory:
+    def new_memory(self, machine: str | None = None, *, level: Matrix | None = None) -> Memory:
         """Return the memory of a machine that was not seen yet.
 
         Args:
             machine: Name; one that was trained on starts from its own level.
+            level: Shape (S,), the baseline to start from instead, as well known as such a level.
         """
-        base = self.bases.get(machine or "")
+        base = self.bases.get(machine or "") if level is None else level
         return fresh_memory(
             self.shape,
             base=np.zeros(len(self.plan.prior)) if base is None else base,
@@ -107,8 +108,13 @@ class FeatureModel:
         """
         return self._standardised(self.raw(memory, instants_us, values))
 
-    def transform_each(
-        self, memories: Sequence[Memory], ends: Counts, instants_us: Instants, values: Matrix
+    def transform_each(  # noqa: PLR0913, PLR0917 - what the compiled loop takes
+        self,
+        memories: Sequence[Memory],
+        ends: Counts,
+        instants_us: Instants,
+        values: Matrix,
+        anew: Flags | None = None,
     ) -> FeatureRows:
         """Compute the features of machines' readings and advance their memories.
 
@@ -117,8 +123,9 @@ class FeatureModel:
             ends: Shape (machines,), row after the last one of each; ascending to n.
             instants_us: Shape (n,), one machine's after the other's.
             values: Shape (n, S); NaN is missing.
+            anew: Shape (n,), readings from which on a machine's level is learnt anew; none without.
         """
-        return self._standardised(self._raw(memories, ends, instants_us, values))
+        return self._standardised(self._raw(memories, ends, instants_us, values, anew))
 
     def _standardised(self, raw: FeatureRows) -> FeatureRows:
         features = np.where(np.isnan(raw.features), self.centre, raw.features) - self.centre
@@ -139,8 +146,13 @@ class FeatureModel:
         ends = np.array([len(instants_us)], dtype=np.int64)
         return self._raw([memory], ends, instants_us, values)
 
-    def _raw(
-        self, memories: Sequence[Memory], ends: Counts, instants_us: Instants, values: Matrix
+    def _raw(  # noqa: PLR0913, PLR0917 - what the compiled loop takes
+        self,
+        memories: Sequence[Memory],
+        ends: Counts,
+        instants_us: Instants,
+        values: Matrix,
+        anew: Flags | None = None,
     ) -> FeatureRows:
         rows, sensors = values.shape
         features = np.empty((rows, len(self.plan.kinds) * sensors))
@@ -154,6 +166,7 @@ class FeatureModel:
             ends,
             np.ascontiguousarray(instants_us, dtype=np.int64),
             np.ascontiguousarray(values, dtype=np.float64),
+            np.zeros(rows, dtype=np.bool_) if anew is None else anew,
             features,
             expected,
             counts,
