@@ -117,6 +117,7 @@ def facts(histories: Sequence[History], seed: int) -> Mapping[str, object]:
         "rows": sum(len(one) for one in histories),
         "from_us": min(int(one.instants_us[0]) for one in histories),
         "to_us": max(int(one.instants_us[-1]) for one in histories),
+        "since_us": {one.machine: int(one.instants_us[0]) for one in histories},
         "seed": seed,
         "libraries": {name: version(name) for name in ("numpy", "scikit-learn", "scipy")},
     }

@@ -81,3 +81,11 @@ class History:
 
     def __len__(self) -> int:
         return len(self.instants_us)
+
+
+def widened(values: Matrix, sensors: int) -> Matrix:
+    """Return rows with exactly `sensors` columns: a class may have gained sensors since."""
+    if values.shape[1] >= sensors:
+        return values[:, :sensors]
+    filler = np.full((len(values), sensors - values.shape[1]), np.nan)
+    return np.concatenate([values, filler], axis=1)

@@ -6,14 +6,14 @@ from typing import Final
 
 import numpy as np
 
+from domain.anew import acting
 from domain.errors import BadInputError, NoChampionError, NotFoundError
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
-from domain.readings import History
+from domain.readings import History, Matrix, widened
 from domain.scorecard.backtest import Period
-from ray_app.judge import look_back
-from ray_app.serve.verdict import widened
-from storage import failures, history, incidents, models, roster_store
+from ray_app.beginnings import StoredReadings, beginning, look_back
+from storage import care, failures, history, incidents, models, roster_store
 from storage.connect import Connection
 from storage.history import microseconds
 
@@ -56,6 +56,8 @@ class Found:
         labels: Machine → its failures.
         stored: Machine → its incidents, as they were told.
         pipeline: The named model; None to learn one.
+        words: Machine → from when on its level is learnt anew; none where nobody said so.
+        levels: Machine → its level before the first reading, where it was learnt anew before.
     """
 
     machine_class: MachineClass
@@ -63,6 +65,8 @@ class Found:
     labels: dict[str, list[Period]]
     stored: dict[str, list[Period]]
     pipeline: Pipeline | None
+    words: dict[str, tuple[int, ...]]
+    levels: dict[str, Matrix]
 
 
 def read(on: Connection, asked: Question) -> Found:
@@ -83,11 +87,17 @@ def read(on: Connection, asked: Question) -> Found:
         )
     pipeline = None if asked.model is None else _model(on, machine_class.name, asked.model)
     width = len((pipeline.machine_class if pipeline else machine_class).sensors)
-    histories = []
+    histories, words, levels = [], care.words(on, names), {}
     for name in names:
         (one,) = history.read_history(on, [name], asked.start_us, asked.end_us)
         if pipeline is not None:
-            one = _with_past(on, one, look_back(pipeline), asked.start_us)
+            said = acting(pipeline, name, words.get(name, ()))
+            begun = beginning(
+                pipeline, StoredReadings(on), name, asked.start_us, look_back(pipeline), said
+            )
+            one, words[name] = _with_past(begun.past, one), begun.words
+            if begun.level is not None:
+                levels[name] = begun.level
         histories.append(replace(one, values=widened(one.values, width)))
     return Found(
         machine_class=pipeline.machine_class if pipeline else machine_class,
@@ -95,6 +105,8 @@ def read(on: Connection, asked: Question) -> Found:
         labels=_labels(on, names, asked),
         stored={name: _incidents(on, name) for name in names},
         pipeline=pipeline,
+        words=words,
+        levels=levels,
     )
 
 
@@ -128,9 +140,8 @@ def _model(on: Connection, machine_class: str, wanted: str) -> Pipeline:
     return Pipeline.from_package(stored.package, f"{machine_class} version {stored.version}")
 
 
-def _with_past(on: Connection, one: History, rows: int, start_us: int) -> History:
+def _with_past(past: History, one: History) -> History:
     """Put stored readings before the period in front: they fill windows and are not judged."""
-    (past,) = history.read_history(on, [one.machine], 0, start_us, last=rows)
     if not len(past):
         return one
     return History(

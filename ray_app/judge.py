@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from domain.anew import acting, begins, in_effect
 from domain.care import NO_CARE, Care, adjusted, is_cold
 from domain.conditions import FROM_READINGS, GapWatch, StateBook
 from domain.incidents import (
@@ -22,26 +23,17 @@ from domain.incidents import (
 )
 from domain.machines import Machine
 from domain.pipeline import Pipeline, PipelineState, Scores
-from domain.readings import History, Instants, Matrix, ReadingBatch, later_rows
+from domain.readings import Flags, History, Instants, Matrix, ReadingBatch, later_rows, widened
+from ray_app.beginnings import PastReadings, beginning, gone_through, look_back
 from ray_app.carried import padded, restored
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View
 from ray_app.risk_watch import PastSteps, RiskWatch
-from ray_app.serve.verdict import widened
 from storage.verdicts import Kind, Live
 
-_MOST_RESTORED_ROWS = 4000
-"""Stored readings per machine that a scorer looks back on when it starts."""
 
-_BASELINES = 2.0
-"""Time constants of the baseline after which the beginning no longer matters."""
-
-
-class Past(PastSteps, Protocol):
+class Past(PastReadings, PastSteps, Protocol):
     """Where stored readings come from."""
-
-    def before(self, machine: str, instant_us: int, rows: int) -> History:
-        """Return at most `rows` newest readings of a machine before an instant."""
 
     def first_us(self, machine: str) -> int | None:
         """Return the instant of a machine's oldest stored reading; None if it has none."""
@@ -51,6 +43,8 @@ class Past(PastSteps, Protocol):
 class _Machine:
     version: int
     state: PipelineState
+    word_us: int | None  # by which its level is learnt anew; None where nobody said so
+    mended: bool  # it was restored by a word that is new to it: what is open is over
     last_us: int
     first_us: int | None  # of its history where it is cold, None where the model knows it
     trackers: dict[Kind, IncidentTracker]
@@ -64,6 +58,7 @@ class _Turn:
     known: Machine
     machine: _Machine
     rows: npt.NDArray[np.intp]  # (k,) of the batch, later than all before
+    anew: Flags  # (k,) readings from which on the level is learnt anew
 
 
 class Judge:
@@ -122,7 +117,8 @@ class Judge:
         if not len(batch):
             return found
         ordered = batch.take(np.argsort(batch.machine_keys, kind="stable"))
-        turns = list(self._turns(ordered, machines, champion))
+        own = care or {}
+        turns = list(self._turns(ordered, machines, champion, own))
         rows = np.concatenate([one.rows for one in turns])
         found.late, found.scored = len(batch) - len(rows), len(rows)
         pipeline = champion.pipeline
@@ -130,14 +126,17 @@ class Judge:
         values = widened(ordered.values[rows], len(pipeline.machine_class.sensors))
         lengths = np.array([len(one.rows) for one in turns], dtype=np.int64)
         scores = pipeline.score_each(
-            [one.machine.state for one in turns], at, values, lengths=lengths
+            [one.machine.state for one in turns],
+            at,
+            values,
+            lengths=lengths,
+            anew=np.concatenate([one.anew for one in turns]),
         )
         ends = np.cumsum(lengths)[:-1]
         parts = zip(np.split(at, ends), np.split(values, ends), scores.split(lengths), strict=True)
         for turn, part in zip(turns, parts, strict=True):
             if len(turn.rows):
-                own = (care or {}).get(turn.known.name, NO_CARE)
-                self._tell(turn, champion, own, *part, found)
+                self._tell(turn, champion, own.get(turn.known.name, NO_CARE), *part, found)
         return found
 
     def forget_incident(self, machine_key: int, kind: Kind) -> None:
@@ -149,16 +148,27 @@ class Judge:
             machine.trackers[kind] = IncidentTracker(self._rules[kind])
 
     def _turns(
-        self, ordered: ReadingBatch, machines: Mapping[int, Machine], champion: Champion
+        self,
+        ordered: ReadingBatch,
+        machines: Mapping[int, Machine],
+        champion: Champion,
+        care: Mapping[str, Care],
     ) -> Iterator[_Turn]:
         """Find what is new of each machine; restores those met for the first time."""
         keys, starts = np.unique(ordered.machine_keys, return_index=True)
         ends = [*starts[1:].tolist(), len(ordered)]
         for key, first, end in zip(keys.tolist(), starts.tolist(), ends, strict=True):
-            at = ordered.instants_us[first:end]
-            machine = self._machine(machines[key], champion, int(at.min()))
-            rows = first + later_rows(at, machine.last_us)
-            yield _Turn(known=machines[key], machine=machine, rows=rows)
+            known, at = machines[key], ordered.instants_us[first:end]
+            said = care.get(known.name, NO_CARE).anew_us
+            words = acting(champion.pipeline, known.name, said)
+            machine = self._machine(known, champion, int(at.min()), words)
+            rows = later_rows(at, machine.last_us)
+            yield _Turn(
+                known=known,
+                machine=machine,
+                rows=first + rows,
+                anew=_anew(machine, at[rows], words),
+            )
 
     def _tell(  # noqa: PLR0913, PLR0917 - what was scored, by what, and where it is told
         self,
@@ -172,6 +182,7 @@ class Judge:
     ) -> None:
         """Say what one machine's scores come to."""
         known, machine, key = turn.known, turn.machine, turn.known.key
+        mended = turn.anew.copy()
         scores = adjusted(champion.pipeline, scores, at, care, first_us=machine.first_us)
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
@@ -191,35 +202,43 @@ class Judge:
             scores=scores,
             failure=failure,
         )
+        mended[np.argmax(fresh)] |= machine.mended or mended[: np.argmax(fresh)].any()
+        machine.mended = False
         view = view.take(np.flatnonzero(fresh))
         found.views.append(view)
         found.anomalies += view.anomalies()
-        found.changes += self._follow(machine, view)
+        found.changes += self._follow(machine, view, mended[fresh])
         gaps = machine.gaps.conditions(machine.last_us)
         found.conditions.append(
             self._book.settle(key, view.sensor_conditions() | gaps, FROM_READINGS)
         )
         found.states.append(view.state(gap=bool(gaps)))
 
-    def _machine(self, known: Machine, champion: Champion, first_us: int) -> _Machine:
+    def _machine(
+        self, known: Machine, champion: Champion, first_us: int, words: tuple[int, ...]
+    ) -> _Machine:
         key, name = known.key, known.name
         machine = self._machines.get(key)
-        if machine is not None and machine.version == champion.version:
+        if (
+            machine is not None
+            and machine.version == champion.version
+            and machine.word_us == in_effect(words, machine.last_us)
+        ):
             return machine
         pipeline = champion.pipeline
         until_us = first_us if machine is None else machine.last_us + 1
-        past = self._past.before(name, until_us, look_back(pipeline))
-        state = pipeline.new_state(name)
-        if len(past):
-            sensors = len(pipeline.machine_class.sensors)
-            pipeline.score(state, past.instants_us, widened(past.values, sensors))
+        begun = beginning(pipeline, self._past, name, until_us, look_back(pipeline), words)
+        past = begun.past
         last_us = int(past.instants_us[-1]) if len(past) else until_us - 1
+        word_us, trackers = in_effect(words, last_us), self._trackers(key, machine, pipeline)
         self._machines[key] = _Machine(
             version=champion.version,
-            state=state,
-            last_us=max(last_us, until_us - 1) if machine is None else machine.last_us,
+            state=gone_through(pipeline, begun),
+            word_us=word_us,
+            mended=_mended(machine, trackers, word_us),
+            last_us=until_us - 1,
             first_us=self._first_us(known, pipeline, until_us),
-            trackers=self._trackers(key, machine, pipeline),
+            trackers=trackers,
             gaps=_gaps(pipeline, past, machine),
         )
         return self._machines[key]
@@ -244,16 +263,37 @@ class Judge:
             trackers[kind] = IncidentTracker(rules, incident, cooling)
         return trackers
 
-    def _follow(self, machine: _Machine, view: "View") -> Iterator[Changed]:
+    def _follow(self, machine: _Machine, view: "View", mended: Flags) -> Iterator[Changed]:
         scores, free = view.scores, ~view.under_maintenance
         seen = Seen(observed=view.values, expected=scores.expected)
         for event in machine.trackers["machine"].advance(
-            view.at, scores.score, scores.contributions, scores.ready & free, seen
+            view.at, scores.score, scores.contributions, scores.ready & free, seen, mended
         ):
             yield view.change("machine", event)
         ill, parts = sensor_rows(scores.sensor_faults)
-        for event in machine.trackers["sensor"].advance(view.at, ill, parts, free, seen):
+        for event in machine.trackers["sensor"].advance(view.at, ill, parts, free, seen, mended):
             yield view.change("sensor", event)
+
+
+def _anew(machine: _Machine, at: Instants, words: tuple[int, ...]) -> Flags:
+    """Return at which readings a word takes effect that the state does not know yet."""
+    known = machine.word_us
+    flags = begins(at, [one for one in words if known is None or one > known])
+    if len(at):
+        machine.word_us = in_effect(words, int(at[-1]))
+    return flags
+
+
+def _mended(
+    before: _Machine | None, trackers: Mapping[Kind, IncidentTracker], word_us: int | None
+) -> bool:
+    """Say whether what is open is over: a word came late, or while nobody was scoring."""
+    if word_us is None:
+        return False
+    if before is not None:
+        return before.word_us is None or before.word_us < word_us
+    open_now = (one.incident for one in trackers.values())
+    return any(one.began_us < word_us for one in open_now if one is not None)
 
 
 def _cooling(closed: tuple[int, float] | None, rules: IncidentRules) -> Cooling | None:
@@ -278,9 +318,3 @@ def trained_until(champion: Champion) -> int:
     """Return the instant up to which a model was trained; 0 where it does not say."""
     until = champion.pipeline.about.get("to_us", 0)
     return until if isinstance(until, int) else 0
-
-
-def look_back(pipeline: Pipeline) -> int:
-    """Return how many stored readings restore a machine's windows and baselines."""
-    baseline = _BASELINES * pipeline.spec.baseline_s / pipeline.machine_class.period_s
-    return min(max(pipeline.warmup_rows, round(baseline)), _MOST_RESTORED_ROWS)

@@ -158,7 +158,13 @@ class View:
                 "gap": gap,
                 "faults": [{"sensor": one.sensor, "kind": one.kind} for one in faults],
                 "note": "; ".join(
-                    notes(self.champion.pipeline, self.care, int(self.at[-1]), self.first_us)
+                    notes(
+                        self.champion.pipeline,
+                        self.care,
+                        int(self.at[-1]),
+                        self.first_us,
+                        machine=self.machine.name,
+                    )
                 ),
             },
         )
@@ -187,7 +193,7 @@ class View:
                     (incident.last_seen_us - incident.began_us) / 1e6,
                     incident.evidence,
                 ),
-                close_reason=self._close_reason(incident),
+                close_reason=self._close_reason(event),
                 failure_mode=self._failure_mode(kind, event),
             ),
         )
@@ -200,10 +206,13 @@ class View:
             return IncidentMode(mode="unknown", reason="a sensor's fault is no machine's failure")
         return mode_of(self.failure)
 
-    def _close_reason(self, incident: Incident) -> verdicts.CloseReason | None:
-        if incident.closed_us is None:
+    def _close_reason(self, event: IncidentEvent) -> verdicts.CloseReason | None:
+        closed_us = event.incident.closed_us
+        if closed_us is None:
             return None
-        within = self.care.under_maintenance(np.array([incident.closed_us], dtype=np.int64))[0]
+        if event.repaired:
+            return "repaired"
+        within = self.care.under_maintenance(np.array([closed_us], dtype=np.int64))[0]
         return "maintenance" if within else "quiet"
 
     def _evidence(self, incident: Incident) -> tuple[Contribution, ...]:

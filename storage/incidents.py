@@ -41,7 +41,7 @@ class IncidentRow:
         feedback: What a person found: true, false or maintenance.
         note: In that person's words.
         severity: minor, major or critical; it never becomes milder.
-        close_reason: quiet, silent, maintenance or person; None while it lives.
+        close_reason: quiet, silent, maintenance, repaired or person; None while it lives.
         feedback_by: Whose feedback it is.
         peaked: Instant of the reading with the highest score; None where it was not kept.
         failure_mode: The failure mode it was most like, or unknown and why.

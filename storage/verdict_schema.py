@@ -55,7 +55,7 @@ incidents = Table(
     Column("feedback_by", Text),
     Column("feedback_at", Moment),
     Column("severity", Text, nullable=False, server_default="minor"),  # domain.severity.Severity
-    Column("close_reason", Text),  # quiet | silent | maintenance | person
+    Column("close_reason", Text),  # quiet | silent | maintenance | repaired | person
     Column("note", Text, nullable=False, server_default=""),
     Column("peaked", Moment),  # instant of the reading with peak_score, which evidence shows
     Column("failure_mode", JSONB),  # domain.risk.outlook.IncidentMode

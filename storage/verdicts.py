@@ -18,7 +18,7 @@ from storage import endings, outbox
 from storage.connect import Connection, rows
 
 type Kind = Literal["machine", "sensor"]
-type CloseReason = Literal["quiet", "silent", "maintenance", "person"]
+type CloseReason = Literal["quiet", "silent", "maintenance", "repaired", "person"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

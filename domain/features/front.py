@@ -108,7 +108,7 @@ class FeatureModel:
         """
         return self._standardised(self.raw(memory, instants_us, values))
 
-    def transform_each(  # noqa: PLR0913, PLR0917 - what the compiled loop takes
+    def transform_each(
         self,
         memories: Sequence[Memory],
         ends: Counts,
@@ -146,7 +146,7 @@ class FeatureModel:
         ends = np.array([len(instants_us)], dtype=np.int64)
         return self._raw([memory], ends, instants_us, values)
 
-    def _raw(  # noqa: PLR0913, PLR0917 - what the compiled loop takes
+    def _raw(
         self,
         memories: Sequence[Memory],
         ends: Counts,

@@ -84,7 +84,7 @@ def empty(memory: Memory) -> None:
 
 @njit
 def renew(memory: Memory) -> None:
-    """Let the baselines be learnt anew; the regimes' past stays, for it is of the machine's work."""
+    """Let the baselines be learnt anew; the regimes' past is of the machine's work and stays."""
     empty(memory)
     memory.clock[LACKING] = RENEWAL * len(memory.ring)
     memory.weight[:] = -memory.clock[LACKING]
@@ -209,8 +209,11 @@ def measure(plan: Plan, memory: Memory, row: Matrix, dt: float, out: Matrix) -> 
         level, unit = 0.0, plan.unit[sensor]
         for place in range(len(lagged)):
             level += plan.response[sensor, place] * lagged[place]
-        out[0, sensor] = level + memory.base[sensor] * unit
         out[1, sensor] = (row[sensor] - level) / unit
+        if memory.weight[sensor] == -RENEWAL * len(memory.ring) and not np.isnan(row[sensor]):
+            # The first value after a repair: nothing is measured from the level before it.
+            memory.base[sensor] = out[1, sensor]
+        out[0, sensor] = level + memory.base[sensor] * unit
         out[2, sensor] = (row[sensor] - out[0, sensor]) / plan.scale[regime, sensor]
         missing = np.isnan(row[sensor])
         memory.unseen_s[sensor] = memory.unseen_s[sensor] + dt if missing else 0.0

@@ -6,7 +6,7 @@ the time that is learnt from as well, and nobody says so. The simulator's truth 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -44,6 +44,7 @@ ELSEWHERE: Final = 4.0
 
 _START_US: Final = 1_700_000_000_000_000
 _SUFFIX: Final = "_elsewhere"
+_NEW_LEVEL: Final = "new-level"
 _CONTAMINATED: Final = 3
 """Every so many machines of a contaminated fleet fail while they are learnt from."""
 
@@ -94,11 +95,14 @@ class Answer:
         machine: Its name.
         ours: By the pipeline.
         baselines: By each trivial method.
+        repaired: By the pipeline, of a machine that stays elsewhere, where somebody says at its
+            repair that its level is to be learnt anew; None of all others.
     """
 
     machine: str
     ours: Tally
     baselines: Mapping[str, Tally]
+    repaired: Tally | None = None
 
 
 def examine(
@@ -145,13 +149,36 @@ def exam_scores(sat: Sequence[Sequence[Answer]]) -> list[RunScores]:
     ]
 
 
+def repaired_scores(sat: Sequence[Sequence[Answer]]) -> list[RunScores]:
+    """Return the machines that stay elsewhere once more, with the word that they were repaired.
+
+    Args:
+        sat: As for `exam_scores`, of which these are no part.
+    """
+    told = [[one.repaired for one in each] for each in zip(*sat, strict=True)]
+    return [
+        RunScores(ours=tuple(one for one in each if one is not None), baselines={})
+        for each in told
+        if None not in each
+    ]
+
+
 def _answer(pipeline: Pipeline, run: Run, seed: int, paper: Paper) -> Answer:
     names = BASELINES if paper.baselines else ()
     return Answer(
         machine=run.machine or run.name,
         ours=Tally.of(run, score_rest(pipeline, run, rules=IncidentRules())),
         baselines={name: Tally.of(run, judge_baseline(name, run, seed=seed)) for name in names},
+        repaired=_repaired(pipeline, run) if run.name.endswith(f"/{_NEW_LEVEL}") else None,
     )
+
+
+def _repaired(pipeline: Pipeline, run: Run) -> Tally:
+    """Judge a machine that stays elsewhere, of which somebody says so at its repair."""
+    last = int(np.flatnonzero(run.truth)[-1])
+    word = int(run.test.instants_us[last + 1])
+    told = replace(run, name=f"{run.name}, told", words=(word,))
+    return Tally.of(told, score_rest(pipeline, told, rules=IncidentRules()))
 
 
 def _fleets(file: ClassFile, seed: int, paper: Paper) -> Iterator[list[Run]]:
@@ -179,7 +206,7 @@ def _candidates(file: ClassFile, paper: Paper) -> Iterator[Candidate]:
             yield Candidate(
                 name=f"{group}-{at}",
                 group=group,
-                mode=f"{mode}{_SUFFIX}" if group == "new-level" else mode,
+                mode=f"{mode}{_SUFFIX}" if group == _NEW_LEVEL else mode,
             )
 
 

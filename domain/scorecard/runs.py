@@ -53,6 +53,8 @@ class Run:
         machine: Its name, where that is not the run's.
         declared: What the columns are, where more is known of them than their names.
         learnt_rows: Readings to learn from, where the format's own split is not meant.
+        words: Instants from which the level is to be learnt anew, see `domain.anew`.
+        level: Shape (S,), what the level was before the first reading, where it was learnt anew.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Run:
     machine: str | None = None
     declared: MachineClass | None = None
     learnt_rows: int | None = None
+    words: tuple[int, ...] = ()
+    level: Matrix | None = None
 
     def __len__(self) -> int:
         return len(self.instants_us)

@@ -119,7 +119,7 @@ def _exam(
 ) -> None:
     """Let simulated fleets of every shipped class sit the exam."""
     from domain.scorecard.card import runs_card
-    from domain.scorecard.exam import CLASSES, exam_scores, examine
+    from domain.scorecard.exam import CLASSES, exam_scores, examine, repaired_scores
 
     if path is not None or kind is not None or choice is not Choice.DEFAULTS:
         what = "--exam makes its own data and takes the defaults"
@@ -129,14 +129,16 @@ def _exam(
             name: [pool.submit(examine, name, seed=seed) for seed in range(seeds)]
             for name in CLASSES
         }
-        scored = []
+        scored, repaired = [], []
         for name, waiting in sat.items():
             answers = []
             for seed, one in enumerate(waiting):
                 answers.append(one.result())
                 progress(f"{name}: fleet {seed + 1} of {seeds} has been judged")
             scored += exam_scores(answers)
+            repaired += repaired_scores(answers)
     card = {**dict.fromkeys((*_KEYS, *_RISK)), **runs_card(scored)}
+    card["per_file"] |= runs_card(repaired)["per_file"]
     about = {
         "path": "simulated fleets",
         "format": "exam",

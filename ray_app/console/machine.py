@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from domain.care import adjusted, is_cold
+from domain.anew import acting, begins, in_effect
+from domain.care import Care, adjusted, is_cold
 from domain.errors import NotFoundError
 from domain.machines import MachineClass
 from domain.pipeline import Scores
-from domain.readings import History
+from domain.readings import History, widened
+from ray_app.beginnings import Beginning, StoredReadings, beginning
 from ray_app.champions import Champion, Known
 from ray_app.console.timeline import Axis, Curve, Line, Shade, line
-from ray_app.serve.verdict import contributions, widened
+from ray_app.serve.verdict import contributions
 from ray_app.serve.views import MachineView, machine_view
 from storage import feedback, fleet, incidents
 from storage.connect import Connection
@@ -44,6 +46,8 @@ class MachinePage:
         incidents: Newest first.
         limits: Sensor → factor that feedback put on its part in the score.
         similar: Past incidents that look like the newest live one.
+        anew: Since when the level is learnt anew because the machine was repaired; None where it
+            is what the model learnt.
     """
 
     now: datetime
@@ -59,6 +63,7 @@ class MachinePage:
     incidents: tuple[IncidentRow, ...]
     limits: Mapping[str, float]
     similar: tuple[Similar, ...]
+    anew: datetime | None
 
 
 def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
@@ -81,8 +86,9 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
     champion = known.champions.get(machine.machine_class)
     past = incidents.incidents(on, machine=name, limit=20)
     live = [one for one in past if one.closed is None and one.kind == "machine"]
-    history, shown = _history(on, machine, champion, minutes)
-    scores = _scored(on, known, champion, history)
+    care = known.care_of(name)
+    history, shown, begun = _history(on, machine, champion, minutes, care)
+    scores = _scored(on, care, champion, history, begun)
     axis = Axis(
         start_us=int(history.instants_us[-1]) - minutes * 60_000_000 if len(history) else 0,
         end_us=int(history.instants_us[-1]) if len(history) else 1,
@@ -105,44 +111,60 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
         incidents=past,
         limits=feedback.limits(on, found[0].key),
         similar=incidents.similar(on, live[0].id) if live else (),
+        anew=_anew(champion, name, care),
     )
 
 
 def _history(
-    on: Connection, machine: MachineView, champion: Champion | None, minutes: int
-) -> tuple[History, int]:
-    """Return readings with what the model looks back on before them, and how many are shown."""
+    on: Connection, machine: MachineView, champion: Champion | None, minutes: int, care: Care
+) -> tuple[History, int, Beginning]:
+    """Return readings with what the model looks back on before them, how many, and that before."""
     end_us = _FAR_FUTURE_US
     if machine.last_reading is not None:
         end_us = microseconds(machine.last_reading) + 1
     start_us = max(0, end_us - minutes * 60_000_000)
     shown = read_history(on, [machine.id], start_us, end_us)[0]
     if champion is None or not len(shown):
-        return shown, len(shown)
-    before = read_history(
-        on, [machine.id], 0, int(shown.instants_us[0]), last=champion.pipeline.warmup_rows
-    )[0]
+        return shown, len(shown), Beginning(past=shown)
+    words = acting(champion.pipeline, machine.id, care.anew_us)
+    begun = beginning(
+        champion.pipeline,
+        StoredReadings(on),
+        machine.id,
+        int(shown.instants_us[0]),
+        champion.pipeline.warmup_rows,
+        words,
+    )
+    before = begun.past
     both = History(
         machine=machine.id,
         instants_us=np.concatenate([before.instants_us, shown.instants_us]),
         values=np.concatenate([before.values, shown.values]),
     )
-    return both, len(shown)
+    return both, len(shown), begun
 
 
 def _scored(
-    on: Connection, known: Known, champion: Champion | None, history: History
+    on: Connection, care: Care, champion: Champion | None, history: History, begun: Beginning
 ) -> Scores | None:
     if champion is None or not len(history):
         return None
     pipeline = champion.pipeline
     values = widened(history.values, len(pipeline.machine_class.sensors))
-    scores = pipeline.score(pipeline.new_state(history.machine), history.instants_us, values)
+    state = pipeline.new_state(history.machine, level=begun.level)
+    anew = begins(history.instants_us, begun.words)
+    scores = pipeline.score(state, history.instants_us, values, anew=anew)
     first_us = None
     if is_cold(pipeline, history.machine):
         first_us = first_instant(on, history.machine)
-    care = known.care_of(history.machine)
     return adjusted(pipeline, scores, history.instants_us, care, first_us=first_us)
+
+
+def _anew(champion: Champion | None, name: str, care: Care) -> datetime | None:
+    """Return the newest word on a machine that its model does not know of."""
+    words = () if champion is None else acting(champion.pipeline, name, care.anew_us)
+    word = in_effect(words, microseconds(datetime.now(UTC)))
+    return None if word is None else instant(word)
 
 
 def _parts(

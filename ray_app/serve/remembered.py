@@ -44,6 +44,10 @@ class Remembered:
         """Return at most `rows` newest readings of a machine before an instant."""
         return self._past.before(machine, instant_us, rows)
 
+    def since(self, machine: str, from_us: int, before_us: int, rows: int) -> History:
+        """Return at most `rows` oldest readings of a machine from an instant up to another."""
+        return self._past.since(machine, from_us, before_us, rows)
+
     def newest(self, machine: str, rows: int) -> History:
         """Return at most `rows` newest readings of a machine."""
         return self._past.newest(machine, rows)

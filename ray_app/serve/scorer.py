@@ -2,25 +2,28 @@
 
 from typing import Protocol
 
+from domain.anew import acting, in_effect
 from domain.care import is_cold
 from domain.errors import NotFoundError, PlatformError
-from domain.readings import History
+from domain.readings import History, Matrix, widened
 from domain.risk.outlook import Failure
+from ray_app.beginnings import Beginning, PastReadings, beginning
 from ray_app.champions import Champion, Champions, await_refresh
 from ray_app.risk_watch import PastSteps, book_of
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest
-from ray_app.serve.verdict import Own, predict, widened
+from ray_app.serve.verdict import Own, predict
 
 INLINE_ROWS = 256
 """A request of no more rows is scored at once; a larger one would keep others waiting."""
 
 
-class Past(PastSteps, Protocol):
-    """Where stored readings come from."""
+_MOST_LEVELS = 4096
+"""Machines whose level is kept after a repair; then all are forgotten and made again."""
 
-    def before(self, machine: str, instant_us: int, rows: int) -> History:
-        """Return at most `rows` newest readings of a machine before an instant."""
+
+class Past(PastReadings, PastSteps, Protocol):
+    """Where stored readings come from."""
 
     def newest(self, machine: str, rows: int) -> History:
         """Return at most `rows` newest readings of a machine."""
@@ -39,6 +42,7 @@ class Scorer:
 
     def __init__(self, champions: Champions, past: Past) -> None:
         self._champions, self._stored = champions, past
+        self._levels: dict[tuple[str, int], dict[int, Matrix]] = {}
 
     def is_quick(self, request: PredictRequest) -> bool:
         """Say whether the answer needs neither Postgres nor long: it may be made in the loop."""
@@ -143,7 +147,7 @@ class Scorer:
             )
         return known.champion(machine.machine_class)
 
-    def newest(self, champion: Champion, machine: str) -> tuple[History, History]:
+    def newest(self, champion: Champion, machine: str) -> tuple[History, Beginning]:
         """Return a machine's newest stored reading, and those before it that fill the window.
 
         Raises:
@@ -161,18 +165,38 @@ class Scorer:
             )
             for rows in (slice(-1, None), slice(None, -1))
         ]
-        return parts[0], parts[1]
+        if in_effect(self._words(champion, machine), int(parts[0].instants_us[0])) is None:
+            return parts[0], Beginning(past=parts[1])
+        return parts[0], self._beginning(champion, parts[0], champion.pipeline.warmup_rows)
 
-    def past(self, champion: Champion, given: History) -> tuple[History | None, str]:
+    def past(self, champion: Champion, given: History) -> tuple[Beginning | None, str]:
         """Return the stored readings that complete a window, and why there are none, in words."""
         # One more than fills the window: the first reading has nothing to be compared with.
         lacking = champion.pipeline.warmup_rows + 1 - len(given)
-        if not given.machine or lacking <= 0:
+        words, first_us = self._words(champion, given.machine), int(given.instants_us[0])
+        if not given.machine or (lacking <= 0 and in_effect(words, first_us - 1) is None):
             return None, ""
         try:
-            return self._stored.before(given.machine, int(given.instants_us[0]), lacking), ""
+            return self._beginning(champion, given, max(lacking, 0)), ""
         except PlatformError as error:
             return None, f"the machine's stored readings could not be read: {error}"
+
+    def _words(self, champion: Champion, machine: str) -> tuple[int, ...]:
+        care = self._champions.known.care_of(machine)
+        return acting(champion.pipeline, machine, care.anew_us)
+
+    def _beginning(self, champion: Champion, given: History, rows: int) -> Beginning:
+        if len(self._levels) >= _MOST_LEVELS:
+            self._levels.clear()
+        return beginning(
+            champion.pipeline,
+            self._stored,
+            given.machine,
+            int(given.instants_us[0]),
+            rows,
+            self._words(champion, given.machine),
+            self._levels.setdefault((given.machine, champion.version), {}),
+        )
 
     def _of_class(self, wanted: str) -> Champion:
         known = await_refresh(self._champions, lambda one: wanted in one.champions)
