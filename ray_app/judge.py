@@ -186,7 +186,7 @@ class Judge:
         scores = adjusted(champion.pipeline, scores, at, care, first_us=machine.first_us)
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
-        failure = self._risk.see(known, champion, at, values)
+        failure = self._risk.see(known, champion, at, values, machine.word_us)
         # What the champion was trained on fills its windows, but is not judged by it; and what was
         # judged before a crash keeps the verdict it got.
         fresh = at > max(trained_until(champion), self._until.get(key, 0))

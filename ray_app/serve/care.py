@@ -65,6 +65,30 @@ class MaintenanceAsked(BaseModel):
     machine_class: Name | None = None
     starts: Moment | None = None
     ends: Moment | None = None
+    learn_anew: bool = Field(
+        default=False,
+        description="The machine was repaired: its level is learnt anew from `ends` on, which "
+        "must have come.",
+    )
+    note: str = Field("", max_length=4000, pattern=TEXT)
+
+
+class MaintenanceEnd(BaseModel):
+    """How a window ends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    learn_anew: bool = Field(
+        default=False, description="The machine was repaired: its level is learnt anew from now on."
+    )
+
+
+class Repaired(BaseModel):
+    """Since when a machine is repaired; now without `at`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: Moment | None = None
     note: str = Field("", max_length=4000, pattern=TEXT)
 
 
@@ -123,6 +147,7 @@ def _maintenance_routes(router: APIRouter, pool: Pool) -> None:
                 machine_class=asked.machine_class,
                 starts=utc(asked.starts),
                 ends=utc(asked.ends),
+                learn_anew=asked.learn_anew,
                 note=asked.note,
                 who=who,
             )
@@ -132,13 +157,53 @@ def _maintenance_routes(router: APIRouter, pool: Pool) -> None:
 
     @router.post("/maintenance/{window_id}/end", tags=["maintenance"])
     def end_maintenance(
-        window_id: Number, request: Request, idempotency_key: Key = None
+        window_id: Number,
+        request: Request,
+        asked: MaintenanceEnd | None = None,
+        idempotency_key: Key = None,
     ) -> MaintenanceRow:
         """End a window now. Needs a key of an operator."""
+        anew = asked is not None and asked.learn_anew
+        once = marked(request, idempotency_key, "learn anew" if anew else "")
+
+        def work(on: Connection) -> str:
+            ended = maintenance.end(on, window_id, learn_anew=anew)
+            return _MAINTENANCE.dump_json(ended).decode()
+
+        return _MAINTENANCE.validate_json(once_in(pool, once, work))
+
+    _level_routes(router, pool)
+
+
+def _level_routes(router: APIRouter, pool: Pool) -> None:
+    @router.post("/machines/{machine_id}/repaired", tags=["maintenance"])
+    def machine_repaired(
+        machine_id: Name, asked: Repaired, request: Request, idempotency_key: Key = None
+    ) -> MaintenanceRow:
+        """Say that a machine was repaired: its healthy level is learnt anew from then on.
+
+        Needs a key of an operator.
+        """
+        who = request.scope[HOLDER].name
+        once = marked(request, idempotency_key, asked.model_dump_json())
+
+        def work(on: Connection) -> str:
+            said = maintenance.repaired(
+                on, machine=machine_id, at=utc(asked.at), note=asked.note, who=who
+            )
+            return _MAINTENANCE.dump_json(said).decode()
+
+        return _MAINTENANCE.validate_json(once_in(pool, once, work))
+
+    @router.post("/maintenance/{window_id}/keep-level", tags=["maintenance"])
+    def keep_level(
+        window_id: Number, request: Request, idempotency_key: Key = None
+    ) -> MaintenanceRow:
+        """Take back that a level is learnt anew. Needs a key of an operator."""
         answer = once_in(
             pool,
             marked(request, idempotency_key, ""),
-            lambda on: _MAINTENANCE.dump_json(maintenance.end(on, window_id)).decode(),
+            lambda on: _MAINTENANCE.dump_json(maintenance.keep_level(on, window_id)).decode(),
         )
         return _MAINTENANCE.validate_json(answer)
 

@@ -9,7 +9,7 @@ from domain.readings import History, Matrix, widened
 from domain.risk.outlook import Failure
 from ray_app.beginnings import Beginning, PastReadings, beginning
 from ray_app.champions import Champion, Champions, await_refresh
-from ray_app.risk_watch import PastSteps, book_of
+from ray_app.risk_watch import PastSteps, book_of, first_step
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest
 from ray_app.serve.verdict import Own, predict
@@ -99,12 +99,14 @@ class Scorer:
         if risk is None:
             return None
         machine = given.machine if use_stored else ""
+        word = in_effect(self._words(champion, given.machine), int(given.instants_us[-1]))
+        later = given.instants_us >= first_step(word, risk)
         try:
-            book = book_of(self._stored, machine, risk, int(given.instants_us[0]))
+            book = book_of(self._stored, machine, risk, int(given.instants_us[0]), word)
         except PlatformError as error:
             reason = f"the machine's stored readings could not be read: {error}"
             return Failure(reason=reason, risk_version=risk.version)
-        book.see(given.instants_us, given.values)
+        book.see(given.instants_us[later], given.values[later])
         return risk.outlook(book.begins_us, book.values)
 
     def own(self, champion: Champion, given: History, note: str = "") -> Own:

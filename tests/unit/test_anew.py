@@ -15,7 +15,7 @@ from domain.incidents import Change
 from domain.machines import Machine
 from domain.pipeline import Pipeline, Scores
 from domain.pipeline_spec import PipelineSpec
-from domain.readings import History, ReadingBatch
+from domain.readings import History, Matrix, ReadingBatch
 from domain.scorecard.backtest import history_run
 from domain.scorecard.protocol import score_rest
 from ray_app.beginnings import Beginning, beginning, gone_through, look_back
@@ -235,7 +235,8 @@ def test_a_level_outlives_the_readings_that_are_looked_back_on(champion: Champio
     rows = look_back(pipeline) + 600
     one = lived(rows=rows)
     one.values[rows - 300 :, 1] += 8 * healthy(1).values[:, 1].std()
-    word, levels = int(one.instants_us[REPAIRED]), {}
+    word = int(one.instants_us[REPAIRED])
+    levels: dict[int, Matrix] = {}
     last = History(machine="m1", instants_us=one.instants_us[-1:], values=one.values[-1:])
     at = int(last.instants_us[0])
 
