@@ -157,6 +157,21 @@ class IncidentPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class MaintenanceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A window of maintenance, or the word that a machine was repaired."""
+
+    id: int
+    machine: str | None
+    machine_class: str | None
+    starts: datetime
+    ends: datetime | None
+    learn_anew: bool
+    active: bool
+    note: str
+    created_by: str
+    created_at: datetime
+
+
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     """A model version."""
 

@@ -151,6 +151,23 @@ def feedback(incident_id: int, found: str, note: str = "") -> Call[answers.Incid
     return post("give_feedback", path, answers.IncidentRow, body)
 
 
+def repaired(
+    machine_id: str, at: datetime | None = None, note: str = "", *, key: str = ""
+) -> Call[answers.MaintenanceRow]:
+    """Say that a machine was repaired, now or at `at`: its level is learnt anew since then."""
+    path, body = (
+        f"/machines/{part(machine_id)}/repaired",
+        {"at": at and at.isoformat(), "note": note},
+    )
+    return post("machine_repaired", path, answers.MaintenanceRow, body, key=key or new_key())
+
+
+def keep_level(maintenance_id: int, *, key: str = "") -> Call[answers.MaintenanceRow]:
+    """Take back that a level is learnt anew."""
+    path = f"/maintenance/{maintenance_id}/keep-level"
+    return post("keep_level", path, answers.MaintenanceRow, key=key or new_key())
+
+
 def models(
     *, champions: bool = False, limit: int = 200, cursor: str = ""
 ) -> Call[answers.ModelPage]:

@@ -11,7 +11,7 @@ from domain.webhooks import Format
 from ray_app.courier import send_now
 from ray_app.serve import pages
 from ray_app.serve.idempotency import Key, marked, once_in
-from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, Moment, Number, holder
+from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, MachineId, Moment, Number, holder
 from ray_app.serve.routes import utc
 from ray_app.serve.views import Page
 from storage import maintenance, shadow, webhooks
@@ -178,7 +178,7 @@ def _maintenance_routes(router: APIRouter, pool: Pool) -> None:
 def _level_routes(router: APIRouter, pool: Pool) -> None:
     @router.post("/machines/{machine_id}/repaired", tags=["maintenance"])
     def machine_repaired(
-        machine_id: Name, asked: Repaired, request: Request, idempotency_key: Key = None
+        machine_id: MachineId, asked: Repaired, request: Request, idempotency_key: Key = None
     ) -> MaintenanceRow:
         """Say that a machine was repaired: its healthy level is learnt anew from then on.
 

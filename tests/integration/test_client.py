@@ -36,6 +36,8 @@ EVERY: tuple[Call[Any], ...] = (
     calls.acknowledge(1),
     calls.close(1, "new bearing"),
     calls.feedback(1, "true"),
+    calls.repaired("pump-1", NOW, "new seals"),
+    calls.keep_level(1),
     calls.models(champions=True),
     calls.history("pump"),
     calls.rollback("pump"),
