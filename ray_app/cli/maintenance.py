@@ -27,16 +27,16 @@ _COLUMNS = (
     "created_by",
 )
 
-type LearnAnew = Annotated[
+LearnAnew = Annotated[
     bool,
     typer.Option(
         "--learn-anew",
         help="The machine was repaired and may stay at another level: learn it anew from the end.",
     ),
 ]
-type Note = Annotated[str, typer.Option(help="Why; kept with it.")]
-type OfClass = Annotated[str | None, typer.Option("--class", help="All machines of this class.")]
-type OfMachine = Annotated[
+Note = Annotated[str, typer.Option(help="Why; kept with it.")]
+OfClass = Annotated[str | None, typer.Option("--class", help="All machines of this class.")]
+OfMachine = Annotated[
     str | None, typer.Argument(metavar="[MACHINE]", help="This machine; or --class.")
 ]
 
