@@ -52,7 +52,8 @@ def begins(instants_us: Instants, words: Sequence[int]) -> Flags:
     [False, True, False]
     """
     out = np.zeros(len(instants_us) + 1, dtype=np.bool_)
-    out[np.searchsorted(instants_us, np.array(words, dtype=np.int64))] = True
+    if words:
+        out[np.searchsorted(instants_us, np.array(words, dtype=np.int64))] = True
     return out[:-1]
 
 

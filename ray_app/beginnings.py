@@ -56,11 +56,13 @@ class Beginning:
         past: Readings to go through first.
         words: What takes effect from the first of them on.
         level: Shape (S,), see `Pipeline.new_state`; None where nothing was learnt anew before.
+        word_us: By which the level after `past` is learnt anew; None where it is not.
     """
 
     past: History
     words: tuple[int, ...] = ()
     level: Matrix | None = None
+    word_us: int | None = None
 
 
 def look_back(pipeline: Pipeline) -> int:
@@ -101,7 +103,8 @@ def beginning(  # noqa: PLR0913, PLR0917 - who, by what, from where and until wh
     later, most = tuple(one for one in words if one > word), look_back(pipeline)
     level = None if levels is None else levels.get(word)
     if level is not None:
-        return Beginning(past=past.before(machine, before_us, rows), words=later, level=level)
+        recent = past.before(machine, before_us, rows)
+        return Beginning(past=recent, words=later, level=level, word_us=word)
     first = past.since(machine, word, before_us, most)
     lead = past.before(machine, word, pipeline.warmup_rows)
     whole = History(
@@ -110,11 +113,12 @@ def beginning(  # noqa: PLR0913, PLR0917 - who, by what, from where and until wh
         values=np.concatenate([lead.values, first.values]),
     )
     if len(first) < most:
-        return Beginning(past=whole, words=(word, *later))
+        return Beginning(past=whole, words=(word, *later), word_us=word if len(first) else None)
     level = gone_through(pipeline, Beginning(past=whole, words=(word,))).level
     if levels is not None:
         levels[word] = level
-    return Beginning(past=past.before(machine, before_us, rows), words=later, level=level)
+    recent = past.before(machine, before_us, rows)
+    return Beginning(past=recent, words=later, level=level, word_us=word)
 
 
 def gone_through(pipeline: Pipeline, begun: Beginning) -> PipelineState:

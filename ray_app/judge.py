@@ -228,18 +228,16 @@ class Judge:
         pipeline = champion.pipeline
         until_us = first_us if machine is None else machine.last_us + 1
         begun = beginning(pipeline, self._past, name, until_us, look_back(pipeline), words)
-        past = begun.past
-        last_us = int(past.instants_us[-1]) if len(past) else until_us - 1
-        word_us, trackers = in_effect(words, last_us), self._trackers(key, machine, pipeline)
+        trackers = self._trackers(key, machine, pipeline)
         self._machines[key] = _Machine(
             version=champion.version,
             state=gone_through(pipeline, begun),
-            word_us=word_us,
-            mended=_mended(machine, trackers, word_us),
+            word_us=begun.word_us,
+            mended=_mended(machine, trackers, begun.word_us),
             last_us=until_us - 1,
             first_us=self._first_us(known, pipeline, until_us),
             trackers=trackers,
-            gaps=_gaps(pipeline, past, machine),
+            gaps=_gaps(pipeline, begun.past, machine),
         )
         return self._machines[key]
 

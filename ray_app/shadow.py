@@ -147,15 +147,14 @@ class Shadow:
             raise ValueError("it knows other sensors than the champion")
         until_us, words = int(view.at[0]), _words(challenger, view)
         begun = beginning(pipeline, self._past, name, until_us, look_back(pipeline), words)
-        last_us = int(begun.past.instants_us[-1]) if len(begun.past) else until_us - 1
         first_us = None
         if is_cold(pipeline, name):
             stored = self._past.first_us(name)
             first_us = until_us if stored is None else min(stored, until_us)
         return _Beside(
             state=gone_through(pipeline, begun),
-            word_us=in_effect(words, last_us),
-            last_us=last_us,
+            word_us=begun.word_us,
+            last_us=until_us - 1,
             first_us=first_us,
             champions=IncidentTracker(IncidentRules()),
             challengers=IncidentTracker(IncidentRules()),

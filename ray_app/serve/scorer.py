@@ -171,11 +171,25 @@ class Scorer:
             return parts[0], Beginning(past=parts[1])
         return parts[0], self._beginning(champion, parts[0], champion.pipeline.warmup_rows)
 
-    def past(self, champion: Champion, given: History) -> tuple[Beginning | None, str]:
-        """Return the stored readings that complete a window, and why there are none, in words."""
+    def past(
+        self, champion: Champion, given: History, *, dated: bool = True
+    ) -> tuple[Beginning | None, str]:
+        """Return the stored readings that complete a window, and why there are none, in words.
+
+        Args:
+            champion: What scores it.
+            given: The window.
+            dated: Whether its instants are true; else it is of now, and nothing lies before it.
+        """
         # One more than fills the window: the first reading has nothing to be compared with.
         lacking = champion.pipeline.warmup_rows + 1 - len(given)
         words, first_us = self._words(champion, given.machine), int(given.instants_us[0])
+        if not dated:
+            # What was before the newest word is not its level; what came after it nobody gave.
+            nothing = History(
+                machine=given.machine, instants_us=given.instants_us[:0], values=given.values[:0]
+            )
+            return (Beginning(past=nothing, words=(first_us,)) if words else None), ""
         if not given.machine or (lacking <= 0 and in_effect(words, first_us - 1) is None):
             return None, ""
         try:

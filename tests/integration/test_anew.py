@@ -13,6 +13,8 @@ from domain.readings import History, ReadingBatch
 from observability.catalogue import NoMetrics
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
+from ray_app.serve.scorer import Scorer
+from ray_app.serve.verdict import scored
 from ray_app.shadow import Shadow
 from storage import copy_format, maintenance, models, roster_store
 from storage.care import care
@@ -140,6 +142,29 @@ def test_stream_http_and_who_starts_later_give_the_same_score(
     np.testing.assert_allclose(restarted.views[0].scores.score, with_past["scores"], rtol=1e-9)
     assert restarted.anomalies == []
     assert "learnt anew" in restarted.states[-1].quality["note"]
+
+
+def test_a_window_without_times_is_of_now_and_so_of_the_new_level(
+    moved: Served, database: StorageSettings
+) -> None:
+    """As `/v2` asks: its level is learnt from what is given, and not from before the repair."""
+    given = History(
+        machine="pump-1",
+        instants_us=np.arange(200, dtype=np.int64) * 500_000 + 946_684_800_000_000,
+        values=elsewhere(200).values,
+    )
+
+    def alarms() -> int:
+        champion = moved.champions.refresh().champion("pump")
+        scorer = Scorer(moved.champions, moved.registry)
+        past, _ = scorer.past(champion, given, dated=False)
+        scores, skipped = scored(champion, given, past, scorer.own(champion, given))
+        assert skipped == 0
+        return int(((scores.score > 1) & scores.ready).sum())
+
+    assert alarms() > 100
+    say(database)
+    assert alarms() == 0
 
 
 def test_a_new_fault_after_the_repair_opens_an_incident(

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domain.anew import acting, begins, in_effect, since_last
@@ -152,6 +152,8 @@ def test_a_fault_after_the_repair_is_still_met(champion: Champion) -> None:
     said=st.lists(st.integers(-5, ROWS + 5), max_size=3),
     missing=st.sampled_from((0.0, 0.2)),
 )
+@example(seed=1, cuts=[1, 90], said=[-5], missing=0.0)
+@example(seed=2, cuts=[7], said=[0, REPAIRED, REPAIRED + 1], missing=0.2)
 def test_no_border_of_batches_changes_a_score(
     champion: Champion, seed: int, cuts: list[int], said: list[int], missing: float
 ) -> None:
