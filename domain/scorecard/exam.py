@@ -43,7 +43,7 @@ CLASSES: Final = ("pump", "fan")
 ELSEWHERE: Final = 4.0
 
 _START_US: Final = 1_700_000_000_000_000
-_SUFFIX: Final = "_elsewhere"
+SUFFIX: Final = "_elsewhere"
 _NEW_LEVEL: Final = "new-level"
 _CONTAMINATED: Final = 3
 """Every so many machines of a contaminated fleet fail while they are learnt from."""
@@ -183,7 +183,7 @@ def _repaired(pipeline: Pipeline, run: Run) -> Tally:
 
 def _fleets(file: ClassFile, seed: int, paper: Paper) -> Iterator[list[Run]]:
     """Give the runs of the plain fleet, and of the contaminated one."""
-    file = _with_new_levels(file)
+    file = with_new_levels(file)
     for contaminated in (False, True):
         sitting = [
             one for one in _candidates(file, paper) if (one.group == "contaminated") is contaminated
@@ -194,7 +194,7 @@ def _fleets(file: ClassFile, seed: int, paper: Paper) -> Iterator[list[Run]]:
 
 def _candidates(file: ClassFile, paper: Paper) -> Iterator[Candidate]:
     """Name the machines: of each group one per failure mode that it may fail in."""
-    plain = {name: one for name, one in file.spec.failures.items() if not name.endswith(_SUFFIX)}
+    plain = {name: one for name, one in file.spec.failures.items() if not name.endswith(SUFFIX)}
     for group in paper.groups:
         if group == "healthy":
             modes: list[str | None] = [None] * paper.healthy
@@ -206,17 +206,17 @@ def _candidates(file: ClassFile, paper: Paper) -> Iterator[Candidate]:
             yield Candidate(
                 name=f"{group}-{at}",
                 group=group,
-                mode=f"{mode}{_SUFFIX}" if group == _NEW_LEVEL else mode,
+                mode=f"{mode}{SUFFIX}" if group == _NEW_LEVEL else mode,
             )
 
 
-def _with_new_levels(file: ClassFile) -> ClassFile:
+def with_new_levels(file: ClassFile) -> ClassFile:
     """Give every failure of a machine a twin that leaves the machine elsewhere."""
     failures = dict(file.spec.failures)
     for name, mode in file.spec.failures.items():
         if mode.kind == "machine":
             moved = msgspec.structs.replace(mode, residual=ELSEWHERE)
-            failures[f"{name}{_SUFFIX}"] = moved
+            failures[f"{name}{SUFFIX}"] = moved
     return ClassFile(spec=msgspec.structs.replace(file.spec, failures=failures))
 
 
