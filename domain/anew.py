@@ -3,7 +3,6 @@
 1. A word names an instant. It takes effect at the first reading at or after it: the baselines are
    learnt from there on, the window begins empty and nothing is told until they are known
    (`kernel.RENEWAL` windows). What the machine's class is like, and the past of its regimes, stay.
-   A level of two minutes is not known well: limits are wide at first, as a new machine's are.
 2. A word may come late. Verdicts that were given stay as they are; whatever is judged after it was
    heard is judged as if it had been known in time. So a restart, a replay and a question over HTTP
    find the same level, and the machine need not be left unjudged a second time.
@@ -13,16 +12,12 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 
 from domain.features.kernel import RENEWAL
 from domain.pipeline import Pipeline
 from domain.readings import Flags, History, Instants
-
-FOR_EVER_US: Final = -(2**61)
-"""Before all readings: a machine whose history is long enough."""
 
 
 def learning_s(pipeline: Pipeline) -> float:
@@ -60,24 +55,6 @@ def begins(instants_us: Instants, words: Sequence[int]) -> Flags:
     if words:
         out[np.searchsorted(instants_us, np.array(words, dtype=np.int64))] = True
     return out[:-1]
-
-
-def births(instants_us: Instants, anew: Flags, before_us: int | None) -> int | Instants | None:
-    """Return since when the machine's own history counts at each reading, see `care.adjusted`.
-
-    Args:
-        instants_us: Shape (n,).
-        anew: Shape (n,), as `begins` gave it.
-        before_us: Since when it counts at readings before all of those; None: for ever.
-
-    >>> births(np.array([10, 20, 30]), np.array([False, True, False]), 5).tolist()
-    [5, 20, 20]
-    """
-    if not anew.any():
-        return before_us
-    known = np.concatenate([[FOR_EVER_US if before_us is None else before_us], instants_us])
-    newest: Instants = known[np.maximum.accumulate(anew * np.arange(1, len(known)))]
-    return newest
 
 
 def since_last(history: History, words: Sequence[int], *, settled_s: float = 0.0) -> History:

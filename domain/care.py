@@ -4,8 +4,8 @@ Stream, HTTP and console call `adjusted` on what the pipeline gave, with the sam
 Postgres, so that equal input gives equal scores here as well:
 
 1. limits that feedback moved: a factor on each sensor's part, see `domain.limits`;
-2. cold start: a machine that the model was not trained on, or whose level is learnt anew after a
-   repair, is judged with widened limits until its own history is long enough to carry it.
+2. cold start: a machine that the model was not trained on is judged with widened limits until its
+   own history is long enough to carry it.
 """
 
 from collections.abc import Mapping
@@ -88,16 +88,13 @@ def own_history_s(pipeline: Pipeline) -> float:
     return max(_BASELINES * pipeline.spec.baseline_s, _WARMUPS * warmup_s)
 
 
-def widening(
-    pipeline: Pipeline, instants_us: Instants, first_us: int | Instants
-) -> npt.NDArray[np.float64]:
+def widening(pipeline: Pipeline, instants_us: Instants, first_us: int) -> npt.NDArray[np.float64]:
     """Return what a new machine's scores are divided by: `WIDEST` at first, then down to 1.
 
     Args:
         pipeline: The class's model.
         instants_us: Shape (n,).
-        first_us: Instant of the machine's first reading, or of each reading, shape (n,), the one
-            since which its level is learnt anew.
+        first_us: Instant of the machine's first reading.
     """
     age_s = (instants_us - first_us) / 1e6
     carried = np.clip(age_s / own_history_s(pipeline), 0.0, 1.0)
@@ -111,7 +108,7 @@ def adjusted(
     instants_us: Instants,
     care: Care = NO_CARE,
     *,
-    first_us: int | Instants | None = None,
+    first_us: int | None = None,
 ) -> Scores:
     """Return scores as this machine's limits see them; the very same where it has none of its own.
 
@@ -120,8 +117,7 @@ def adjusted(
         scores: Of n readings; where only the last of them are explained there must be no factors.
         instants_us: Shape (n,).
         care: The machine's own.
-        first_us: As for `widening`, where the machine is cold or was repaired; None where it is
-            neither.
+        first_us: Instant of the machine's first reading where it is cold; None where it is not.
     """
     if not care.factors and first_us is None:
         return scores
@@ -135,35 +131,23 @@ def adjusted(
     return replace(scores, score=score, contributions=parts)
 
 
-def notes(  # noqa: PLR0913 - all that may limit a score
+def notes(
     pipeline: Pipeline,
     care: Care,
     instant_us: int,
     first_us: int | None,
     *,
     machine: str | None = None,
-    born_us: int | None = None,
 ) -> tuple[str, ...]:
-    """Return in words what limits or changes the score of a reading, for people.
-
-    Args:
-        pipeline: What scored it.
-        care: The machine's own.
-        instant_us: Of the reading.
-        first_us: Of the machine's first reading where it is cold.
-        machine: Its name.
-        born_us: Of the first reading of the level that is learnt anew.
-    """
+    """Return in words what limits or changes the score of a reading, for people."""
     told = []
     word = in_effect(acting(pipeline, machine, care.anew_us), instant_us)
-    if word is not None and born_us is not None:
-        wide = float(widening(pipeline, np.array([instant_us], dtype=np.int64), born_us)[0])
-        limits = f", with limits {wide:.2f} times as wide" if wide > 1 else ""
+    if word is not None:
         told.append(
             f"repaired: the level is learnt anew since {format_instant(word)}, from the first "
-            f"{learning_s(pipeline):.0f} s of readings{limits}"
+            f"{learning_s(pipeline):.0f} s of readings"
         )
-    if first_us is not None and born_us is None:
+    if first_us is not None:
         wide = float(widening(pipeline, np.array([instant_us], dtype=np.int64), first_us)[0])
         if wide > 1:
             told.append(

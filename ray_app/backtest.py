@@ -94,14 +94,8 @@ def _runs(found: Found, asked: Question, say: Say, *, labelled: bool) -> list[Ru
             continue
         labels = found.labels[one.machine] if labelled else None
         run = history_run(one, found.machine_class, labels, learnt_rows=learnt)
-        runs.append(
-            replace(
-                run,
-                words=found.words.get(one.machine, ()),
-                level=found.levels.get(one.machine),
-                born_us=found.born_us.get(one.machine),
-            )
-        )
+        words, level = found.words.get(one.machine, ()), found.levels.get(one.machine)
+        runs.append(replace(run, words=words, level=level))
     if not runs:
         raise BadInputError(
             f"no machine has {_FEWEST} readings to judge beside those that are learnt from",

@@ -58,7 +58,6 @@ class Found:
         pipeline: The named model; None to learn one.
         words: Machine → from when on its level is learnt anew; none where nobody said so.
         levels: Machine → its level before the first reading, where it was learnt anew before.
-        born_us: Machine → instant of the first reading of a level that was learnt anew before.
     """
 
     machine_class: MachineClass
@@ -67,8 +66,7 @@ class Found:
     stored: dict[str, list[Period]]
     pipeline: Pipeline | None
     words: dict[str, tuple[int, ...]]
-    levels: dict[str, Matrix | None]
-    born_us: dict[str, int | None]
+    levels: dict[str, Matrix]
 
 
 def read(on: Connection, asked: Question) -> Found:
@@ -89,9 +87,7 @@ def read(on: Connection, asked: Question) -> Found:
         )
     pipeline = None if asked.model is None else _model(on, machine_class.name, asked.model)
     width = len((pipeline.machine_class if pipeline else machine_class).sensors)
-    histories, words = [], care.words(on, names)
-    levels: dict[str, Matrix | None] = {}
-    born_us: dict[str, int | None] = {}
+    histories, words, levels = [], care.words(on, names), {}
     for name in names:
         (one,) = history.read_history(on, [name], asked.start_us, asked.end_us)
         if pipeline is not None:
@@ -100,7 +96,8 @@ def read(on: Connection, asked: Question) -> Found:
                 pipeline, StoredReadings(on), name, asked.start_us, look_back(pipeline), said
             )
             one, words[name] = _with_past(begun.past, one), begun.words
-            levels[name], born_us[name] = begun.level, begun.born_us
+            if begun.level is not None:
+                levels[name] = begun.level
         histories.append(replace(one, values=widened(one.values, width)))
     return Found(
         machine_class=pipeline.machine_class if pipeline else machine_class,
@@ -110,7 +107,6 @@ def read(on: Connection, asked: Question) -> Found:
         pipeline=pipeline,
         words=words,
         levels=levels,
-        born_us=born_us,
     )
 
 

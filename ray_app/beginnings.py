@@ -57,14 +57,12 @@ class Beginning:
         words: What takes effect from the first of them on.
         level: Shape (S,), see `Pipeline.new_state`; None where nothing was learnt anew before.
         word_us: By which the level after `past` is learnt anew; None where it is not.
-        born_us: Instant of the first reading of that level.
     """
 
     past: History
     words: tuple[int, ...] = ()
     level: Matrix | None = None
     word_us: int | None = None
-    born_us: int | None = None
 
 
 def look_back(pipeline: Pipeline) -> int:
@@ -80,7 +78,7 @@ def beginning(  # noqa: PLR0913, PLR0917 - who, by what, from where and until wh
     before_us: int,
     rows: int,
     words: Sequence[int] = (),
-    levels: MutableMapping[int, tuple[int, Matrix]] | None = None,
+    levels: MutableMapping[int, Matrix] | None = None,
 ) -> Beginning:
     """Return what restores a machine's state before an instant.
 
@@ -94,8 +92,7 @@ def beginning(  # noqa: PLR0913, PLR0917 - who, by what, from where and until wh
         before_us: Instant of the first reading that is asked about.
         rows: Readings to look back on where nothing was learnt anew.
         words: `acting` ones.
-        levels: Word → first instant and level, of this machine by this model, kept up for the next
-            time.
+        levels: Word → level, of this machine by this model, kept up for the next time.
 
     Raises:
         ServiceUnavailableError: The store is away.
@@ -104,28 +101,24 @@ def beginning(  # noqa: PLR0913, PLR0917 - who, by what, from where and until wh
     if word is None:
         return Beginning(past=past.before(machine, before_us, rows), words=tuple(words))
     later, most = tuple(one for one in words if one > word), look_back(pipeline)
-    known = None if levels is None else levels.get(word)
-    if known is None:
-        first = past.since(machine, word, before_us, most)
-        whole = _joined(past.before(machine, word, pipeline.warmup_rows), first)
-        if not len(first):
-            return Beginning(past=whole, words=(word, *later))
-        born_us = int(first.instants_us[0])
-        if len(first) < most:
-            return Beginning(past=whole, words=(word, *later), word_us=word, born_us=born_us)
-        known = born_us, gone_through(pipeline, Beginning(past=whole, words=(word,))).level
-        if levels is not None:
-            levels[word] = known
-    recent = past.before(machine, before_us, rows)
-    return Beginning(past=recent, words=later, level=known[1], word_us=word, born_us=known[0])
-
-
-def _joined(one: History, other: History) -> History:
-    return History(
-        machine=one.machine,
-        instants_us=np.concatenate([one.instants_us, other.instants_us]),
-        values=np.concatenate([one.values, other.values]),
+    level = None if levels is None else levels.get(word)
+    if level is not None:
+        recent = past.before(machine, before_us, rows)
+        return Beginning(past=recent, words=later, level=level, word_us=word)
+    first = past.since(machine, word, before_us, most)
+    lead = past.before(machine, word, pipeline.warmup_rows)
+    whole = History(
+        machine=machine,
+        instants_us=np.concatenate([lead.instants_us, first.instants_us]),
+        values=np.concatenate([lead.values, first.values]),
     )
+    if len(first) < most:
+        return Beginning(past=whole, words=(word, *later), word_us=word if len(first) else None)
+    level = gone_through(pipeline, Beginning(past=whole, words=(word,))).level
+    if levels is not None:
+        levels[word] = level
+    recent = past.before(machine, before_us, rows)
+    return Beginning(past=recent, words=later, level=level, word_us=word)
 
 
 def gone_through(pipeline: Pipeline, begun: Beginning) -> PipelineState:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from domain.anew import acting, begins, births, in_effect
+from domain.anew import acting, begins, in_effect
 from domain.care import NO_CARE, Care, adjusted, is_cold
 from domain.conditions import FROM_READINGS, GapWatch, StateBook
 from domain.incidents import (
@@ -44,7 +44,6 @@ class _Machine:
     version: int
     state: PipelineState
     word_us: int | None  # by which its level is learnt anew; None where nobody said so
-    born_us: int | None  # first reading of that level
     mended: bool  # it was restored by a word that is new to it: what is open is over
     last_us: int
     first_us: int | None  # of its history where it is cold, None where the model knows it
@@ -184,12 +183,8 @@ class Judge:
         """Say what one machine's scores come to."""
         known, machine, key = turn.known, turn.machine, turn.known.key
         mended = turn.anew.copy()
-        before_us = machine.first_us if machine.born_us is None else machine.born_us
-        born_us = births(at, turn.anew, before_us)
-        scores = adjusted(champion.pipeline, scores, at, care, first_us=born_us)
+        scores = adjusted(champion.pipeline, scores, at, care, first_us=machine.first_us)
         machine.last_us = int(at[-1])
-        if turn.anew.any():
-            machine.born_us = int(at[turn.anew][-1])
         machine.gaps.see(at)
         failure = self._risk.see(known, champion, at, values, machine.word_us)
         # What the champion was trained on fills its windows, but is not judged by it; and what was
@@ -202,7 +197,6 @@ class Judge:
             machine=known,
             care=care,
             first_us=machine.first_us,
-            born_us=machine.born_us,
             at=at,
             values=values,
             scores=scores,
@@ -239,7 +233,6 @@ class Judge:
             version=champion.version,
             state=gone_through(pipeline, begun),
             word_us=begun.word_us,
-            born_us=begun.born_us,
             mended=_mended(machine, trackers, begun.word_us),
             last_us=until_us - 1,
             first_us=self._first_us(known, pipeline, until_us),

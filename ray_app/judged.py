@@ -76,7 +76,6 @@ class View:
         machine: Whose they are.
         care: What is the machine's own.
         first_us: Instant of its first reading where it is cold; None where the model knows it.
-        born_us: Instant of the first reading of a level that is learnt anew; None where it is not.
         at: Shape (n,).
         values: Shape (n, S), as observed.
         scores: Of n readings, as the machine's own limits see them.
@@ -87,7 +86,6 @@ class View:
     machine: Machine
     care: Care = NO_CARE
     first_us: int | None = None
-    born_us: int | None = None
     at: Instants
     values: Matrix
     scores: Scores
@@ -166,7 +164,6 @@ class View:
                         int(self.at[-1]),
                         self.first_us,
                         machine=self.machine.name,
-                        born_us=self.born_us,
                     )
                 ),
             },

@@ -18,7 +18,7 @@ from time import monotonic
 
 import numpy as np
 
-from domain.anew import acting, begins, births, in_effect
+from domain.anew import acting, begins, in_effect
 from domain.care import adjusted, is_cold
 from domain.incidents import Change, IncidentRules, IncidentTracker
 from domain.pipeline import PipelineState, Scores
@@ -51,7 +51,6 @@ class _Beside:
     word_us: int | None  # by which the challenger learnt its level anew
     last_us: int
     first_us: int | None
-    born_us: int | None  # first reading of the level that it learnt anew
     champions: IncidentTracker
     challengers: IncidentTracker
 
@@ -155,7 +154,6 @@ class Shadow:
         return _Beside(
             state=gone_through(pipeline, begun),
             word_us=begun.word_us,
-            born_us=begun.born_us,
             last_us=until_us - 1,
             first_us=first_us,
             champions=IncidentTracker(IncidentRules()),
@@ -202,11 +200,7 @@ def _compared(challenger: Champion, beside: _Beside, view: View) -> Tally:
     beside.last_us = int(view.at[-1])
     beside.word_us = in_effect(words, beside.last_us)
     scores = pipeline.score(beside.state, view.at, view.values, anew=anew)
-    before_us = beside.first_us if beside.born_us is None else beside.born_us
-    born_us = births(view.at, anew, before_us)
-    if anew.any():
-        beside.born_us = int(view.at[anew][-1])
-    scores = adjusted(pipeline, scores, view.at, view.care, first_us=born_us)
+    scores = adjusted(pipeline, scores, view.at, view.care, first_us=beside.first_us)
     if not np.isfinite(scores.score).all():
         raise ValueError("its scores are not finite")
     sure = view.scores.ready & scores.ready & ~view.under_maintenance

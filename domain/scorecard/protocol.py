@@ -14,8 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from domain.anew import acting, begins, births
-from domain.care import widening
+from domain.anew import acting, begins
 from domain.changes import turns
 from domain.incidents import (
     SENSOR_RULES,
@@ -132,18 +131,15 @@ def score_rest(
     anew = begins(run.instants_us, acting(pipeline, run.train.machine, run.words))
     state, learnt = pipeline.new_state(run.train.machine, level=run.level), len(run.train)
     pipeline.score(state, run.train.instants_us, run.train.values, anew=anew[:learnt])
-    born_us, anew = births(run.instants_us, anew, run.born_us), anew[learnt:]
-    wide = np.ones(len(run)) if born_us is None else widening(pipeline, run.instants_us, born_us)
-    wide = wide[learnt:]
+    anew = anew[learnt:]
     test, score, parts = run.test, [np.empty(0)], [np.empty((0, len(run.sensors)))]
     faults = [np.empty((0, len(run.sensors)), dtype=np.uint8)]
     moved = [np.empty(0)]
     for first in range(0, len(test), chunk_rows):
         rows = slice(first, first + chunk_rows)
         scores = pipeline.score(state, test.instants_us[rows], test.values[rows], anew=anew[rows])
-        own = scores.score / wide[rows]
-        score.append(np.where(scores.ready, own, np.minimum(own, 1.0)))
-        parts.append(scores.contributions / wide[rows, None])
+        score.append(np.where(scores.ready, scores.score, np.minimum(scores.score, 1.0)))
+        parts.append(scores.contributions)
         faults.append(scores.sensor_faults)
         if pipeline.changes is not None:
             moves = pipeline.changes.score(scores.measured)

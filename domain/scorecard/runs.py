@@ -55,7 +55,6 @@ class Run:
         learnt_rows: Readings to learn from, where the format's own split is not meant.
         words: Instants from which the level is to be learnt anew, see `domain.anew`.
         level: Shape (S,), what the level was before the first reading, where it was learnt anew.
-        born_us: Instant of the first reading of that level.
     """
 
     name: str
@@ -73,7 +72,6 @@ class Run:
     learnt_rows: int | None = None
     words: tuple[int, ...] = ()
     level: Matrix | None = None
-    born_us: int | None = None
 
     def __len__(self) -> int:
         return len(self.instants_us)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from domain.anew import acting, begins, births, in_effect
+from domain.anew import acting, begins, in_effect
 from domain.care import Care, adjusted, is_cold
 from domain.errors import NotFoundError
 from domain.machines import MachineClass
@@ -157,9 +157,7 @@ def _scored(
     first_us = None
     if is_cold(pipeline, history.machine):
         first_us = first_instant(on, history.machine)
-    before_us = first_us if begun.born_us is None else begun.born_us
-    born_us = births(history.instants_us, anew, before_us)
-    return adjusted(pipeline, scores, history.instants_us, care, first_us=born_us)
+    return adjusted(pipeline, scores, history.instants_us, care, first_us=first_us)
 
 
 def _anew(champion: Champion | None, name: str, care: Care) -> datetime | None:

@@ -42,7 +42,7 @@ class Scorer:
 
     def __init__(self, champions: Champions, past: Past) -> None:
         self._champions, self._stored = champions, past
-        self._levels: dict[tuple[str, int], dict[int, tuple[int, Matrix]]] = {}
+        self._levels: dict[tuple[str, int], dict[int, Matrix]] = {}
 
     def is_quick(self, request: PredictRequest) -> bool:
         """Say whether the answer needs neither Postgres nor long: it may be made in the loop."""

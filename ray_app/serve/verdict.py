@@ -7,10 +7,10 @@ from math import isfinite
 import numpy as np
 import numpy.typing as npt
 
-from domain.anew import acting, begins, births
+from domain.anew import acting, begins
 from domain.care import NO_CARE, Care, adjusted, notes
 from domain.pipeline import Pipeline, Scores
-from domain.readings import Flags, History, Instants, Matrix, widened
+from domain.readings import History, Instants, Matrix, widened
 from domain.risk.outlook import Failure
 from domain.sensor_health import SensorFault
 from domain.wire import format_instant
@@ -74,16 +74,7 @@ def predict(
     before, pipeline = len(instants) - len(window), champion.pipeline
     scores, _ = scored(champion, window, context, own, explained=slice(-1, None))
     last, at_us = float(scores.score[-1]), int(instants[-1])
-    begun, anew = _beginning(pipeline, window, context, own, instants)
-    born_us = int(instants[anew][-1]) if anew.any() else begun.born_us
-    own_notes = notes(
-        pipeline,
-        own.care,
-        at_us,
-        own.first_us,
-        machine=window.machine or None,
-        born_us=born_us,
-    )
+    own_notes = notes(pipeline, own.care, at_us, own.first_us, machine=window.machine or None)
     return Prediction(
         machine_id=window.machine or None,
         machine_class=champion.machine_class,
@@ -120,21 +111,14 @@ def scored(
     instants, values = _joined(window, context)
     pipeline = champion.pipeline
     rows = _EVERY_ROW if own.care.factors else explained
-    begun, anew = _beginning(pipeline, window, context, own, instants)
+    begun = context or Beginning(
+        past=window, words=acting(pipeline, window.machine or None, own.care.anew_us)
+    )
     state = pipeline.new_state(window.machine or None, level=begun.level)
+    anew = begins(instants, begun.words) if begun.words else None
     scores = pipeline.score(state, instants, values, explained=rows, anew=anew)
-    born_us = births(instants, anew, own.first_us if begun.born_us is None else begun.born_us)
-    scores = adjusted(pipeline, scores, instants, own.care, first_us=born_us)
+    scores = adjusted(pipeline, scores, instants, own.care, first_us=own.first_us)
     return scores, len(instants) - len(window)
-
-
-def _beginning(
-    pipeline: Pipeline, window: History, context: Beginning | None, own: Own, instants: Instants
-) -> tuple[Beginning, Flags]:
-    """Return what a window begins with, and at which rows the level is learnt anew."""
-    words = acting(pipeline, window.machine or None, own.care.anew_us)
-    begun = context or Beginning(past=window, words=words)
-    return begun, begins(instants, begun.words)
 
 
 def _joined(window: History, context: Beginning | None) -> tuple[Instants, Matrix]:

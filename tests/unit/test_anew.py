@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from domain.anew import acting, begins, births, in_effect, since_last
-from domain.care import Care, adjusted, notes, own_history_s
+from domain.anew import acting, begins, in_effect, since_last
+from domain.care import Care, notes
 from domain.incidents import Change
 from domain.machines import Machine
 from domain.pipeline import Pipeline, Scores
@@ -89,8 +89,8 @@ def lived(seed: int = 5, rows: int = ROWS, *, missing: float = 0.0) -> History:
 def bulk(pipeline: Pipeline, one: History, words: Sequence[int]) -> Scores:
     """Return the scores of all readings at once."""
     anew = begins(one.instants_us, acting(pipeline, "m1", words))
-    scores = pipeline.score(pipeline.new_state("m1"), one.instants_us, one.values, anew=anew)
-    return adjusted(pipeline, scores, one.instants_us, first_us=births(one.instants_us, anew, None))
+    state = pipeline.new_state("m1")
+    return pipeline.score(state, one.instants_us, one.values, anew=anew)
 
 
 def batch(one: History, rows: slice) -> ReadingBatch:
@@ -238,7 +238,7 @@ def test_a_level_outlives_the_readings_that_are_looked_back_on(champion: Champio
     one = lived(rows=rows)
     one.values[rows - 300 :, 1] += 8 * healthy(1).values[:, 1].std()
     word = int(one.instants_us[REPAIRED])
-    levels: dict[int, tuple[int, Matrix]] = {}
+    levels: dict[int, Matrix] = {}
     last = History(machine="m1", instants_us=one.instants_us[-1:], values=one.values[-1:])
     at = int(last.instants_us[0])
 
@@ -280,13 +280,7 @@ def test_words_take_effect_at_the_first_reading_at_or_after_them() -> None:
 
 def test_what_is_told_of_a_reading_names_the_word(champion: Champion) -> None:
     """A person who sees a score learns by which level it was judged."""
-    care, own_us = Care(anew_us=(LATER_US,)), round(own_history_s(champion.pipeline) * 1e6)
+    (told,) = notes(champion.pipeline, Care(anew_us=(LATER_US,)), LATER_US, None, machine="m1")
 
-    def told(at_us: int) -> tuple[str, ...]:
-        return notes(champion.pipeline, care, at_us, None, machine="m1", born_us=LATER_US)
-
-    (first,), (last,) = told(LATER_US), told(LATER_US + own_us)
-    assert "learnt anew since" in first
-    assert "2.00 times as wide" in first
-    assert "wide" not in last
-    assert told(LATER_US - 1) == ()
+    assert "learnt anew since" in told
+    assert notes(champion.pipeline, Care(anew_us=(LATER_US,)), LATER_US - 1, None) == ()
