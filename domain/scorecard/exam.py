@@ -6,7 +6,7 @@ the time that is learnt from as well, and nobody says so. The simulator's truth 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ from domain.readings import Instants, Matrix
 from domain.scorecard.baselines import BASELINES, judge_baseline
 from domain.scorecard.card import RunScores
 from domain.scorecard.protocol import score_rest
+from domain.scorecard.repaired import judge_repaired
 from domain.scorecard.runs import Format, Run
 from domain.scorecard.tally import Tally
 from domain.simulation.failures import Failure
@@ -149,36 +150,14 @@ def exam_scores(sat: Sequence[Sequence[Answer]]) -> list[RunScores]:
     ]
 
 
-def repaired_scores(sat: Sequence[Sequence[Answer]]) -> list[RunScores]:
-    """Return the machines that stay elsewhere once more, with the word that they were repaired.
-
-    Args:
-        sat: As for `exam_scores`, of which these are no part.
-    """
-    told = [[one.repaired for one in each] for each in zip(*sat, strict=True)]
-    return [
-        RunScores(ours=tuple(one for one in each if one is not None), baselines={})
-        for each in told
-        if None not in each
-    ]
-
-
 def _answer(pipeline: Pipeline, run: Run, seed: int, paper: Paper) -> Answer:
     names = BASELINES if paper.baselines else ()
     return Answer(
         machine=run.machine or run.name,
         ours=Tally.of(run, score_rest(pipeline, run, rules=IncidentRules())),
         baselines={name: Tally.of(run, judge_baseline(name, run, seed=seed)) for name in names},
-        repaired=_repaired(pipeline, run) if run.name.endswith(f"/{_NEW_LEVEL}") else None,
+        repaired=judge_repaired(pipeline, run) if run.name.endswith(f"/{_NEW_LEVEL}") else None,
     )
-
-
-def _repaired(pipeline: Pipeline, run: Run) -> Tally:
-    """Judge a machine that stays elsewhere, of which somebody says so at its repair."""
-    last = int(np.flatnonzero(run.truth)[-1])
-    word = int(run.test.instants_us[last + 1])
-    told = replace(run, name=f"{run.name}, told", words=(word,))
-    return Tally.of(told, score_rest(pipeline, told, rules=IncidentRules()))
 
 
 def _fleets(file: ClassFile, seed: int, paper: Paper) -> Iterator[list[Run]]:

@@ -119,7 +119,8 @@ def _exam(
 ) -> None:
     """Let simulated fleets of every shipped class sit the exam."""
     from domain.scorecard.card import runs_card
-    from domain.scorecard.exam import CLASSES, exam_scores, examine, repaired_scores
+    from domain.scorecard.exam import CLASSES, exam_scores, examine
+    from domain.scorecard.repaired import repaired_scores
 
     if path is not None or kind is not None or choice is not Choice.DEFAULTS:
         what = "--exam makes its own data and takes the defaults"
@@ -136,7 +137,7 @@ def _exam(
                 answers.append(one.result())
                 progress(f"{name}: fleet {seed + 1} of {seeds} has been judged")
             scored += exam_scores(answers)
-            repaired += repaired_scores(answers)
+            repaired += repaired_scores([[one.repaired for one in each] for each in answers])
     card = {**dict.fromkeys((*_KEYS, *_RISK)), **runs_card(scored)}
     card["per_file"] |= runs_card(repaired)["per_file"]
     about = {

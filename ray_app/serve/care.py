@@ -11,7 +11,8 @@ from domain.webhooks import Format
 from ray_app.courier import send_now
 from ray_app.serve import pages
 from ray_app.serve.idempotency import Key, marked, once_in
-from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, MachineId, Moment, Number, holder
+from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, Moment, Number, holder
+from ray_app.serve.repairs import repair_routes
 from ray_app.serve.routes import utc
 from ray_app.serve.views import Page
 from storage import maintenance, shadow, webhooks
@@ -83,15 +84,6 @@ class MaintenanceEnd(BaseModel):
     )
 
 
-class Repaired(BaseModel):
-    """Since when a machine is repaired; now without `at`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    at: Moment | None = None
-    note: str = Field("", max_length=4000, pattern=TEXT)
-
-
 class WebhookAsked(BaseModel):
     """Where incidents are told; the secret signs and is never shown again."""
 
@@ -106,6 +98,7 @@ def care_routes(pool: Pool) -> APIRouter:
     """Return maintenance, webhooks and shadow."""
     router = APIRouter()
     _maintenance_routes(router, pool)
+    repair_routes(router, pool)
     _webhook_routes(router, pool)
 
     @router.get("/models/shadow", tags=["models"])
@@ -171,41 +164,6 @@ def _maintenance_routes(router: APIRouter, pool: Pool) -> None:
             return _MAINTENANCE.dump_json(ended).decode()
 
         return _MAINTENANCE.validate_json(once_in(pool, once, work))
-
-    _level_routes(router, pool)
-
-
-def _level_routes(router: APIRouter, pool: Pool) -> None:
-    @router.post("/machines/{machine_id}/repaired", tags=["maintenance"])
-    def machine_repaired(
-        machine_id: MachineId, asked: Repaired, request: Request, idempotency_key: Key = None
-    ) -> MaintenanceRow:
-        """Say that a machine was repaired: its healthy level is learnt anew from then on.
-
-        Needs a key of an operator.
-        """
-        who = request.scope[HOLDER].name
-        once = marked(request, idempotency_key, asked.model_dump_json())
-
-        def work(on: Connection) -> str:
-            said = maintenance.repaired(
-                on, machine=machine_id, at=utc(asked.at), note=asked.note, who=who
-            )
-            return _MAINTENANCE.dump_json(said).decode()
-
-        return _MAINTENANCE.validate_json(once_in(pool, once, work))
-
-    @router.post("/maintenance/{window_id}/keep-level", tags=["maintenance"])
-    def keep_level(
-        window_id: Number, request: Request, idempotency_key: Key = None
-    ) -> MaintenanceRow:
-        """Take back that a level is learnt anew. Needs a key of an operator."""
-        answer = once_in(
-            pool,
-            marked(request, idempotency_key, ""),
-            lambda on: _MAINTENANCE.dump_json(maintenance.keep_level(on, window_id)).decode(),
-        )
-        return _MAINTENANCE.validate_json(answer)
 
 
 def _webhook_routes(router: APIRouter, pool: Pool) -> None:

@@ -17,7 +17,10 @@ from domain.pipeline import Pipeline, Scores
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, Matrix, ReadingBatch
 from domain.scorecard.backtest import history_run
+from domain.scorecard.exam import Paper, examine
 from domain.scorecard.protocol import score_rest
+from domain.scorecard.repaired import repaired_scores
+from domain.scorecard.tally import figures
 from ray_app.beginnings import Beginning, beginning, gone_through, look_back
 from ray_app.champions import Champion
 from ray_app.judge import Judge
@@ -284,3 +287,24 @@ def test_what_is_told_of_a_reading_names_the_word(champion: Champion) -> None:
 
     assert "learnt anew since" in told
     assert notes(champion.pipeline, Care(anew_us=(LATER_US,)), LATER_US - 1, None) == ()
+
+
+def test_on_a_fleet_the_word_ends_false_alarms_and_costs_no_failure() -> None:
+    """As the exam has it: fans that stay elsewhere after their repair, with the word and without."""
+    paper = Paper(
+        groups=("new-level", "healthy"), learn_s=1800, calm_s=120, jitter_s=0, baselines=False
+    )
+    answers = examine("fan", seed=0, paper=paper)
+    moved = [one for one in answers if one.repaired is not None]
+
+    without, told = (
+        figures([one.ours for one in moved]),
+        figures([one.repaired for one in moved if one.repaired is not None]),
+    )
+
+    assert len(moved) == 4
+    assert without["far"] > 10
+    assert told["far"] < 2
+    assert told["events_detected"] == without["events_detected"] == 4
+    scored = repaired_scores([[one.repaired for one in answers]])
+    assert {one.ours[0].name for one in scored} == {"fan/new-level, told"}
