@@ -290,21 +290,19 @@ def test_what_is_told_of_a_reading_names_the_word(champion: Champion) -> None:
 
 
 def test_on_a_fleet_the_word_ends_false_alarms_and_costs_no_failure() -> None:
-    """As the exam has it: fans that stay elsewhere after their repair, with the word and without."""
+    """As the exam has it: fans that stay elsewhere after their repair, told and not told."""
     paper = Paper(
         groups=("new-level", "healthy"), learn_s=1800, calm_s=120, jitter_s=0, baselines=False
     )
     answers = examine("fan", seed=0, paper=paper)
     moved = [one for one in answers if one.repaired is not None]
 
-    without, told = (
-        figures([one.ours for one in moved]),
-        figures([one.repaired for one in moved if one.repaired is not None]),
-    )
+    without = figures([one.ours for one in moved])
+    told = figures([one.repaired for one in moved if one.repaired is not None])
 
     assert len(moved) == 4
-    assert without["far"] > 10
-    assert told["far"] < 2
+    assert (without["far"] or 0) > 10
+    assert (told["far"] or 0) < 2
     assert told["events_detected"] == without["events_detected"] == 4
     scored = repaired_scores([[one.repaired for one in answers]])
-    assert {one.ours[0].name for one in scored} == {"fan/new-level, told"}
+    assert {one.ours[0].run for one in scored} == {"fan/new-level, told"}
