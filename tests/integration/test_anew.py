@@ -290,6 +290,18 @@ def test_a_model_learns_the_new_level_when_there_is_enough_of_it(
     assert len(both) == len(whole) == ROWS + LATER
 
 
+def test_the_oldest_readings_since_an_instant_are_read(moved: Served) -> None:
+    """At most as many as asked for, and none at or after the end."""
+    stored = readings(ROWS, 1)
+
+    some = moved.registry.since("pump-1", START_US + 500_000, 2**60, 5)
+    few = moved.registry.since("pump-1", START_US, START_US + 1_500_000, 5)
+
+    np.testing.assert_array_equal(some.instants_us, stored.instants_us[1:6])
+    np.testing.assert_allclose(some.values, stored.values[1:6], rtol=1e-6)
+    np.testing.assert_array_equal(few.instants_us, stored.instants_us[:3])
+
+
 def test_care_holds_words_of_any_age(database: StorageSettings, served: Served) -> None:  # noqa: F811
     """A window is forgotten after a month, the level that was learnt after it never is."""
     del served
