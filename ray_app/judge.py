@@ -21,11 +21,13 @@ from domain.incidents import (
     sensor_rows,
 )
 from domain.machines import Machine
+from domain.movements import Movement
 from domain.pipeline import Pipeline, PipelineState, Scores
 from domain.readings import History, Instants, Matrix, ReadingBatch, later_rows
 from ray_app.carried import padded, restored
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View
+from ray_app.moving import MoveWatch
 from ray_app.risk_watch import PastSteps, RiskWatch
 from ray_app.serve.verdict import widened
 from storage.verdicts import Kind, Live
@@ -77,6 +79,7 @@ class Judge:
         rules: When an incident of a machine opens and closes.
         closed: Machine key and kind → when its last incident closed and that one's peak score,
             where it may still cool down.
+        moving: Machine key → the movement that goes on.
     """
 
     def __init__(  # noqa: PLR0913 - what it goes on from
@@ -88,6 +91,7 @@ class Judge:
         *,
         rules: IncidentRules | None = None,
         closed: Mapping[tuple[int, Kind], tuple[int, float]] | None = None,
+        moving: Mapping[int, Movement] | None = None,
     ) -> None:
         self._past, self._book = past, StateBook() if book is None else book
         self._rules: dict[Kind, IncidentRules] = {
@@ -99,6 +103,7 @@ class Judge:
         self._until = scored_until
         self._machines: dict[int, _Machine] = {}
         self._risk = RiskWatch(past)
+        self._moves = MoveWatch(moving or {})
 
     def judge(
         self,
@@ -132,8 +137,13 @@ class Judge:
         scores = pipeline.score_each(
             [one.machine.state for one in turns], at, values, lengths=lengths
         )
-        ends = np.cumsum(lengths)[:-1]
-        parts = zip(np.split(at, ends), np.split(values, ends), scores.split(lengths), strict=True)
+        ends = np.cumsum(lengths)
+        keys = [one.known.key for one in turns]
+        for key, motion in self._moves.look(pipeline, keys, ends, at, scores).items():
+            fresh = motion.after(self._judged_until(key, champion))
+            found.movements += self._moves.follow(champion, key, fresh)
+        cuts = ends[:-1]
+        parts = zip(np.split(at, cuts), np.split(values, cuts), scores.split(lengths), strict=True)
         for turn, part in zip(turns, parts, strict=True):
             if len(turn.rows):
                 own = (care or {}).get(turn.known.name, NO_CARE)
@@ -176,9 +186,7 @@ class Judge:
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
         failure = self._risk.see(known, champion, at, values)
-        # What the champion was trained on fills its windows, but is not judged by it; and what was
-        # judged before a crash keeps the verdict it got.
-        fresh = at > max(trained_until(champion), self._until.get(key, 0))
+        fresh = at > self._judged_until(key, champion)
         if not fresh.any():
             return
         view = View(
@@ -200,6 +208,14 @@ class Judge:
             self._book.settle(key, view.sensor_conditions() | gaps, FROM_READINGS)
         )
         found.states.append(view.state(gap=bool(gaps)))
+
+    def _judged_until(self, key: int, champion: Champion) -> int:
+        """Return the instant up to which a machine's readings only fill windows.
+
+        What the champion was trained on is not judged by it; and what was judged before a crash
+        keeps the verdict it got.
+        """
+        return max(trained_until(champion), self._until.get(key, 0))
 
     def _machine(self, known: Machine, champion: Champion, first_us: int) -> _Machine:
         key, name = known.key, known.name

@@ -17,6 +17,7 @@ from domain.severity import severity_of
 from ray_app.champions import Champion
 from ray_app.serve.verdict import contributions, faults_of
 from storage import verdicts
+from storage.movements import Told
 from storage.verdicts import Anomaly, Contribution, Kind, State
 
 _TOP = 8
@@ -43,6 +44,7 @@ class Verdicts:
         changes: Incidents, in the order of events.
         states: The last state of each machine.
         conditions: Changes of sensors' states.
+        movements: Movements that began, went on or were over.
         views: What was scored, for who scores it again in shadow.
     """
 
@@ -53,6 +55,7 @@ class Verdicts:
     changes: list[Changed] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     conditions: list[StateChanges] = field(default_factory=list)
+    movements: list[Told] = field(default_factory=list)
     views: list["View"] = field(default_factory=list)
 
     def add(self, other: "Verdicts") -> None:
@@ -64,6 +67,7 @@ class Verdicts:
         self.changes += other.changes
         self.states += other.states
         self.conditions += other.conditions
+        self.movements += other.movements
         self.views += other.views
 
 

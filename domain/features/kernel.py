@@ -203,7 +203,7 @@ def feature_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fi
         values: Shape (n, S).
         features: Shape (n, K * S), filled; NaN where there is nothing to say.
         expected: Shape (n, S), filled.
-        counts: Shape (2, n), filled: rows in the window, and rows ever before this one.
+        counts: Shape (3, n), filled: rows in the window, rows ever before this one, and regimes.
     """
     row, index = np.empty((3, values.shape[1])), 0
     for at in range(len(addresses)):
@@ -217,4 +217,5 @@ def feature_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fi
             follow(plan, memory, row[1], dt)
             window_features(plan, memory, features[index])
             counts[0, index] = memory.clock[FILLED]
+            counts[2, index] = memory.clock[REGIME]
             index += 1
