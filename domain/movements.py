@@ -7,52 +7,15 @@ goes on is all there is to remember.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import pairwise
 
-import msgspec
 import numpy as np
 
 from domain.changes import ChangeModel, Vector, turns
 from domain.features.kinds import LEVEL, PARTS
 from domain.pipeline import Pipeline, Scores
 from domain.readings import Instants
-
-SHOWN: Final = 8
-"""Sensors that are kept of a movement that is over; the others hardly moved."""
-
-
-class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """One sensor's part in a movement.
-
-    Attributes:
-        sensor: Its name.
-        share: Its part in how much the machine moved, when it moved most; 0 to 1.
-        before: The window's mean when the movement began, in the sensor's unit; None where nothing
-            is known of it.
-        after: The mean of the window's newest part when it had settled; None until then.
-    """
-
-    sensor: str
-    share: float
-    before: float | None
-    after: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """One movement of one machine.
-
-    Attributes:
-        began_us: Instant of the reading at which it was told to move.
-        settled_us: Instant of the reading at which it stood still again; None while it moves.
-        peak_score: How much it moved at the most, as `ChangeModel.score` has it.
-        sensors: Largest share first; all of them while it moves, at most `SHOWN` afterwards.
-    """
-
-    began_us: int
-    settled_us: int | None = None
-    peak_score: float
-    sensors: tuple[Moved, ...]
+from domain.told import SHOWN, Moved, Movement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,7 +66,7 @@ def followed(pipeline: Pipeline, before: Movement | None, motion: Motion) -> lis
     edges = [*np.flatnonzero(told).tolist(), len(motion.moves)]
     current = before and _grown(pipeline, before, motion, slice(0, edges[0]))
     done = []
-    for row, end in zip(edges, edges[1:], strict=False):
+    for row, end in pairwise(edges):
         if current is None:
             current = _grown(pipeline, _begun(pipeline, motion, row), motion, slice(row, end))
         else:
@@ -116,7 +79,9 @@ def followed(pipeline: Pipeline, before: Movement | None, motion: Motion) -> lis
 
 def _begun(pipeline: Pipeline, motion: Motion, row: int) -> Movement:
     levels = _levels(pipeline, motion, row, LEVEL)
-    sensors = tuple(Moved(sensor=name, share=0.0, before=level) for name, level in levels)
+    sensors = tuple(
+        Moved(sensor=name, share=0.0, before=level, after=None) for name, level in levels
+    )
     return Movement(began_us=int(motion.instants_us[row]), peak_score=0.0, sensors=sensors)
 
 
@@ -132,9 +97,13 @@ def _grown(pipeline: Pipeline, one: Movement, motion: Motion, rows: slice) -> Mo
     before = {each.sensor: each.before for each in one.sensors}
     names = pipeline.machine_class.sensor_names
     sensors = [
-        Moved(sensor=names[column], share=round(float(shares[column]), 6), before=before.get(name))
+        Moved(
+            sensor=names[column],
+            share=round(float(shares[column]), 6),
+            before=before.get(names[column]),
+            after=None,
+        )
         for column in np.argsort(-shares, kind="stable").tolist()
-        for name in [names[column]]
     ]
     return replace(one, peak_score=float(moves.max()), sensors=tuple(sensors))
 
@@ -146,10 +115,7 @@ def _settled(pipeline: Pipeline, one: Movement, motion: Motion, row: int) -> Mov
     return replace(
         one,
         settled_us=int(motion.instants_us[row]),
-        sensors=tuple(
-            msgspec.structs.replace(each, after=after.get(each.sensor))
-            for each in one.sensors[:SHOWN]
-        ),
+        sensors=tuple(replace(each, after=after.get(each.sensor)) for each in one.sensors[:SHOWN]),
     )
 
 

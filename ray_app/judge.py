@@ -21,14 +21,15 @@ from domain.incidents import (
     sensor_rows,
 )
 from domain.machines import Machine
-from domain.movements import Movement
 from domain.pipeline import Pipeline, PipelineState, Scores
 from domain.readings import History, Instants, Matrix, ReadingBatch, later_rows
+from domain.told import Movement
 from ray_app.carried import padded, restored
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View
 from ray_app.moving import MoveWatch
 from ray_app.risk_watch import PastSteps, RiskWatch
+from ray_app.sensor_stories import SensorStories
 from ray_app.serve.verdict import widened
 from storage.verdicts import Kind, Live
 
@@ -98,7 +99,9 @@ class Judge:
             "machine": rules or IncidentRules(),
             "sensor": SENSOR_RULES,
         }
+        live = tuple(live)
         self._live = {(one.incident.machine_key, one.incident.kind): one.incident for one in live}
+        self._stories = SensorStories(live)
         self._closed = dict(closed or {})
         self._until = scored_until
         self._machines: dict[int, _Machine] = {}
@@ -269,7 +272,7 @@ class Judge:
             yield view.change("machine", event)
         ill, parts = sensor_rows(scores.sensor_faults)
         for event in machine.trackers["sensor"].advance(view.at, ill, parts, free, seen):
-            yield view.change("sensor", event)
+            yield view.change("sensor", event, self._stories.tell(view, event))
 
 
 def _cooling(closed: tuple[int, float] | None, rules: IncidentRules) -> Cooling | None:

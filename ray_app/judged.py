@@ -14,6 +14,7 @@ from domain.pipeline import Scores
 from domain.readings import Instants, Matrix
 from domain.risk.outlook import Failure, IncidentMode, mode_of
 from domain.severity import severity_of
+from domain.told import SensorDid
 from ray_app.champions import Champion
 from ray_app.serve.verdict import contributions, faults_of
 from storage import verdicts
@@ -167,8 +168,10 @@ class View:
             },
         )
 
-    def change(self, kind: Kind, event: IncidentEvent) -> Changed:
-        """Return an incident's change as it is stored."""
+    def change(
+        self, kind: Kind, event: IncidentEvent, faults: tuple[SensorDid, ...] = ()
+    ) -> Changed:
+        """Return an incident's change as it is stored, with what sensors did in it."""
         incident = event.incident
         evidence = self._evidence(incident)
         return Changed(
@@ -193,6 +196,7 @@ class View:
                 ),
                 close_reason=self._close_reason(incident),
                 failure_mode=self._failure_mode(kind, event),
+                faults=faults,
             ),
         )
 

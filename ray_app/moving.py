@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from domain.features.state import Counts
-from domain.movements import Motion, Movement, followed, movement_scores
+from domain.movements import Motion, followed, movement_scores
 from domain.pipeline import Pipeline, Scores
 from domain.readings import Instants
+from domain.told import Movement
 from ray_app.champions import Champion
 from storage.movements import Told
 

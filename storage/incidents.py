@@ -9,6 +9,7 @@ import msgspec
 from domain.errors import ConflictError, NotFoundError
 from domain.risk.outlook import IncidentMode
 from domain.similar import most_similar
+from domain.told import SensorDid
 from storage import endings, outbox
 from storage.connect import Connection, rows
 
@@ -45,6 +46,7 @@ class IncidentRow:
         feedback_by: Whose feedback it is.
         peaked: Instant of the reading with the highest score; None where it was not kept.
         failure_mode: The failure mode it was most like, or unknown and why.
+        faults: What sensors did, in words too; only of an incident of a sensor.
     """
 
     id: int
@@ -68,6 +70,7 @@ class IncidentRow:
     feedback_by: str | None
     peaked: datetime | None
     failure_mode: IncidentMode
+    faults: tuple[SensorDid, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,7 @@ _INCIDENTS = (
     "SELECT i.id, m.name, i.kind, i.state, i.began, i.opened, i.last_seen, i.closed, i.peak_score,"
     " i.anomalies, i.root_sensor, i.evidence, i.model_version, i.acknowledged_by, i.feedback,"
     " i.note, i.severity, i.close_reason, i.feedback_by, i.peaked,"
-    " i.failure_mode FROM incidents i"
+    " i.failure_mode, i.faults FROM incidents i"
     " JOIN machines m ON m.key = i.machine_key"
 )
 
@@ -231,4 +234,9 @@ def _incident(row: tuple[Any, ...]) -> IncidentRow:
     mode = _NOT_KEPT
     if given["failure_mode"] is not None:
         mode = msgspec.convert(given["failure_mode"], IncidentMode)
-    return IncidentRow(**(given | {"evidence": tuple(given["evidence"]), "failure_mode": mode}))
+    told = {
+        "evidence": tuple(given["evidence"]),
+        "failure_mode": mode,
+        "faults": tuple(msgspec.convert(given["faults"], list[SensorDid])),
+    }
+    return IncidentRow(**(given | told))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from domain.movements import Moved, Movement
+from domain.told import Moved, Movement
 from storage.connect import Connection, rows
 from storage.history import instant, microseconds
 

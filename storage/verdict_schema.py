@@ -59,7 +59,7 @@ incidents = Table(
     Column("note", Text, nullable=False, server_default=""),
     Column("peaked", Moment),  # instant of the reading with peak_score, which evidence shows
     Column("failure_mode", JSONB),  # domain.risk.outlook.IncidentMode
-    Column("faults", JSONB, nullable=False, server_default="[]"),  # [domain.sensor_story.SensorDid]
+    Column("faults", JSONB, nullable=False, server_default="[]"),  # [domain.told.SensorDid]
     now("recorded_at"),
     # At most one live incident of a kind per machine.
     Index(
@@ -81,7 +81,7 @@ movements = Table(
     Column("began", Moment, primary_key=True),
     Column("settled", Moment),
     Column("peak_score", Float(53), nullable=False),
-    Column("sensors", JSONB, nullable=False),  # [domain.movements.Moved], largest share first
+    Column("sensors", JSONB, nullable=False),  # [domain.told.Moved], largest share first
     Column("model_version", Integer, nullable=False),
     CheckConstraint("settled > began", name="order"),
     Index("ix_movements_going_on", "machine_key", postgresql_where=text("settled IS NULL")),

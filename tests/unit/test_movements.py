@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.machines import Machine
-from domain.movements import SHOWN, Motion, Movement, followed, movement_scores
+from domain.movements import Motion, followed, movement_scores
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
 from domain.scorecard.backtest import history_run, told_of
 from domain.scorecard.protocol import score_rest
+from domain.told import SHOWN, Movement
 from ray_app.champions import Champion
 from ray_app.judge import Judge
 from storage.movements import Told
@@ -211,7 +212,7 @@ def test_a_machine_that_was_trained_on_is_followed_from_the_end_of_its_training(
 ) -> None:
     """What the model learnt from fills windows; no change is told of it."""
     lived = {1: _lived(1), 2: _lived(2)}
-    until = {key: LATER_US + (ONSET + 60) * 1_000_000 for key in MACHINES}
+    until = dict.fromkeys(MACHINES, LATER_US + (ONSET + 60) * 1_000_000)
     past = _Stored()
     past.lived = {one.machine: one for one in lived.values()}
 
