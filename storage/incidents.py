@@ -1,7 +1,7 @@
 """Incidents as people read them, and what a person may do with one."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -131,6 +131,21 @@ def incidents(
         " AND (%(before)s::bigint IS NULL OR i.id < %(before)s)"
         " ORDER BY i.id DESC LIMIT %(limit)s",
         {"machine": machine, "live": live, "before": before, "limit": limit},
+    )
+    return tuple(_incident(row) for row in found)
+
+
+def closed_lately(on: Connection, *, within: timedelta, limit: int) -> tuple[IncidentRow, ...]:
+    """Return incidents that ended so shortly before the newest scored reading, the latest first.
+
+    Not before the present: a replayed or accelerated fleet lives in a time of its own.
+    """
+    found = rows(
+        on,
+        _INCIDENTS  # noqa: S608 - a constant
+        + " WHERE i.closed >= (SELECT max(instant) FROM machine_states) - %s::interval"
+        " ORDER BY i.closed DESC, i.id DESC LIMIT %s",
+        (within, limit),
     )
     return tuple(_incident(row) for row in found)
 

@@ -1,15 +1,21 @@
 """Movements in a real PostgreSQL: written once, listed by page, and shown with incidents."""
 
+import shutil
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
-from domain.told import Moved, Movement
+import pytest
+
+from domain.conditions import Condition
+from domain.told import Moved, Movement, SensorDid
 from storage import movements, verdicts
 from storage.connect import session
 from storage.history import instant
 from storage.movements import Told
 from storage.settings import StorageSettings
 from tests import serve_support
-from tests.serve_support import START_US, Site
+from tests.serve_support import START_US, Site, listening
 from tests.webhook_support import incident
 
 S = 1_000_000
@@ -114,3 +120,114 @@ def test_movements_are_listed_over_http_by_page(database: StorageSettings) -> No
     }
     assert (never.status_code, never.json()["items"]) == (200, [])
     assert nobody.status_code == 404
+
+
+@pytest.fixture
+def told(database: StorageSettings) -> Iterator[Site]:
+    """Return a fleet after its troubles: all is quiet, two incidents and two movements are over."""
+    serve_support.fill(database)
+    serve_support.promote(database, 1, serve_support.package(1))
+    began_us, last_us = START_US + 500 * S, START_US + 530 * S
+    times = {"began_us": began_us, "opened_us": began_us, "last_seen_us": last_us}
+    over = {"closed_us": last_us + 60 * S, "close_reason": "quiet"}
+    stuck = SensorDid(
+        sensor="current",
+        condition=Condition.STUCK,
+        since=_moment(490),
+        value=2.5,
+        words="stood still at 2.5 since 2026-01-02 00:08:10 UTC",
+    )
+    with session(database) as on:
+        for again in range(2):
+            later = {name: at + again * 20 * S for name, at in times.items()}
+            verdicts.open_incident(on, incident(1, **later))
+            verdicts.update_incident(on, incident(1, **later, **over))
+        of_sensor = incident(2, "sensor", **times, root_sensor="current", faults=(stuck,))
+        verdicts.open_incident(on, of_sensor)
+        verdicts.update_incident(on, incident(2, "sensor", **times, **over, faults=(stuck,)))
+        movements.write(on, [_told(480, 510), _told(560, 580)])
+        state = verdicts.State(
+            machine_key=1, instant_us=START_US + 599 * S, score=0.4, model_version=1, quality={}
+        )
+        verdicts.write_states(on, [state])
+    site = Site(database)
+    site.champions.refresh()
+    yield site
+    site.pool.close()
+
+
+def test_the_fleet_page_shows_what_is_over_and_what_sensors_did(told: Site) -> None:
+    """Nothing is open, but a day's closed incidents are there with links; words tell the fault."""
+    page = told.ask("/").text
+
+    assert "Nothing is open" in page
+    assert "3 closed lately" in page
+    assert page.count('href="/machines/pump-1#incident-') == 2
+    assert "stood still at 2.5 since 2026-01-02 00:08:10 UTC" in page
+    assert ">00:08:00</time>–<time" in page
+    assert "mostly flow" in page
+
+
+def test_incidents_of_long_before_are_not_on_the_fleet_page(
+    told: Site, database: StorageSettings
+) -> None:
+    """A day of readings later they are found on their machines' pages."""
+    with session(database) as on:
+        state = verdicts.State(
+            machine_key=2,
+            instant_us=START_US + 90_000 * S,
+            score=0.4,
+            model_version=1,
+            quality={},
+        )
+        verdicts.write_states(on, [state])
+
+    assert "all quiet" in told.ask("/").text
+    assert "closed lately" not in told.ask("/").text
+
+
+def test_a_machine_page_marks_movements_and_says_an_unknown_mode_once(told: Site) -> None:
+    """Turns within the timeline, a list with levels, and the movement on each incident's card."""
+    page = told.ask("/machines/pump-1?minutes=60").text
+
+    assert page.count('class="turn"') == 4 * page.count('<svg viewBox="0 -2 720 88"')
+    assert "<td>125</td><td>118 <small>g</small></td>" in page
+    assert page.count("Failure mode unknown of 2 of them") == 1
+    assert page.count("Failure mode unknown") == 1
+    assert page.count("Moved <time") == 2
+    assert 'id="incident-1"' in page
+
+
+def test_webhooks_and_http_say_what_a_sensor_did(told: Site) -> None:
+    """The same words everywhere."""
+    listed = told.ask("/api/v1/incidents?machine_id=pump-2").json()["items"]
+
+    assert [one["condition"] for one in listed[0]["faults"]] == ["stuck"]
+    assert listed[0]["faults"][0]["words"].startswith("stood still at 2.5")
+    assert told.ask("/api/v1/incidents?machine_id=pump-1").json()["items"][0]["faults"] == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_pages_of_a_quiet_fleet_fit_a_real_browser(
+    told: Site, tmp_path: Path, width: int, scheme: str
+) -> None:
+    """Nothing runs over the edge and no script complains."""
+    chromium = shutil.which("chromium")
+    assert chromium is not None, "the image has Chromium"
+    from playwright.sync_api import sync_playwright
+
+    errors: list[str] = []
+    with listening(told) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium)
+        page = browser.new_page(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if scheme == "dark" else "light",
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        for name, path in (("fleet", "/"), ("machine", "/machines/pump-1?minutes=60")):
+            page.goto(f"{url}{path}")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            page.screenshot(path=tmp_path / f"{name}-{width}.png", full_page=True)
+        browser.close()
+
+    assert errors == []
