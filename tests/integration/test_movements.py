@@ -2,21 +2,24 @@
 
 import shutil
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from domain.conditions import Condition
 from domain.told import Moved, Movement, SensorDid
-from storage import movements, verdicts
+from domain.webhooks import Format, body_of
+from storage import incidents, movements, outbox, verdicts, webhooks
 from storage.connect import session
 from storage.history import instant
 from storage.movements import Told
 from storage.settings import StorageSettings
 from tests import serve_support
 from tests.serve_support import START_US, Site, listening
-from tests.webhook_support import incident
+from tests.webhook_support import SECRET, incident
 
 S = 1_000_000
 
@@ -128,8 +131,8 @@ def told(database: StorageSettings) -> Iterator[Site]:
     serve_support.fill(database)
     serve_support.promote(database, 1, serve_support.package(1))
     began_us, last_us = START_US + 500 * S, START_US + 530 * S
-    times = {"began_us": began_us, "opened_us": began_us, "last_seen_us": last_us}
-    over = {"closed_us": last_us + 60 * S, "close_reason": "quiet"}
+    times: dict[str, Any] = {"began_us": began_us, "opened_us": began_us, "last_seen_us": last_us}
+    over: dict[str, Any] = {"closed_us": last_us + 60 * S, "close_reason": "quiet"}
     stuck = SensorDid(
         sensor="current",
         condition=Condition.STUCK,
@@ -144,7 +147,7 @@ def told(database: StorageSettings) -> Iterator[Site]:
             verdicts.update_incident(on, incident(1, **later, **over))
         of_sensor = incident(2, "sensor", **times, root_sensor="current", faults=(stuck,))
         verdicts.open_incident(on, of_sensor)
-        verdicts.update_incident(on, incident(2, "sensor", **times, **over, faults=(stuck,)))
+        verdicts.update_incident(on, replace(of_sensor, **over))
         movements.write(on, [_told(480, 510), _told(560, 580)])
         state = verdicts.State(
             machine_key=1, instant_us=START_US + 599 * S, score=0.4, model_version=1, quality={}
@@ -198,22 +201,32 @@ def test_a_machine_page_marks_movements_and_says_an_unknown_mode_once(told: Site
     assert 'id="incident-1"' in page
 
 
-def test_webhooks_and_http_say_what_a_sensor_did(told: Site) -> None:
+def test_webhooks_and_http_say_what_a_sensor_did(told: Site, database: StorageSettings) -> None:
     """The same words everywhere."""
+    with session(database) as on:
+        webhooks.add(on, "http://127.0.0.1:9/hook", Format.JSON, SECRET, who="ada")
+        number = incidents.incidents(on, machine="pump-2")[0].id
+        outbox.enqueue(on, [number], "closed")
+        (message,) = outbox.claim(on, most=1, lease_s=60)
+    alert = body_of(Format.ALERTMANAGER, message.id, message.event, datetime.now(UTC)).decode()
     listed = told.ask("/api/v1/incidents?machine_id=pump-2").json()["items"]
 
     assert [one["condition"] for one in listed[0]["faults"]] == ["stuck"]
     assert listed[0]["faults"][0]["words"].startswith("stood still at 2.5")
+    assert message.event["incident"]["faults"][0]["words"] == listed[0]["faults"][0]["words"]
+    assert "pump-2: current stood still at 2.5 since" in alert
     assert told.ask("/api/v1/incidents?machine_id=pump-1").json()["items"][0]["faults"] == []
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_pages_of_a_quiet_fleet_fit_a_real_browser(
     told: Site, tmp_path: Path, width: int, scheme: str
 ) -> None:
     """Nothing runs over the edge and no script complains."""
     chromium = shutil.which("chromium")
-    assert chromium is not None, "the image has Chromium"
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
     from playwright.sync_api import sync_playwright
 
     errors: list[str] = []
