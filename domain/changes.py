@@ -147,6 +147,21 @@ class ChangeModel:
         scores: Vector = self.detector.score(rows) / self.threshold
         return scores
 
+    def shares(self, measured: Matrix) -> Matrix:
+        """Return each sensor's share in how much the machine moves, shape (n, S); rows sum to 1.
+
+        Args:
+            measured: As for `score`.
+        """
+        moved = contrasts(measured, self.kinds)
+        rows = _standardised(moved, self.centre, self.spread, self.freedom)
+        parts = self.detector.attribute(rows)
+        by_sensor = parts.reshape(len(parts), len(_parts(self.kinds)), -1).sum(axis=1)
+        total = by_sensor.sum(axis=1, keepdims=True)
+        even = np.full_like(by_sensor, 1 / by_sensor.shape[1])
+        out: Matrix = np.divide(by_sensor, total, out=even, where=total > 0)
+        return out
+
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all arrays."""
         return {

@@ -75,6 +75,7 @@ class Scores:
             fill, when a score is a guess.
         sensor_faults: Shape (n, S), `SensorFault` codes; such values were left out of the score.
         measured: Shape (n, F), features as measured, which `ChangeModel.score` reads.
+        regimes: Shape (n,), place of the regime that each reading was judged in.
     """
 
     score: npt.NDArray[np.float64]
@@ -83,6 +84,7 @@ class Scores:
     ready: npt.NDArray[np.bool_]
     sensor_faults: FaultCodes
     measured: Matrix = field(default_factory=lambda: np.empty((0, 0)))
+    regimes: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.score)
@@ -277,6 +279,7 @@ class Pipeline:
             ready=(rows.seen >= self.warmup_rows) & filled,
             sensor_faults=faults,
             measured=rows.measured,
+            regimes=rows.regimes,
         )
 
     def features(self, history: History) -> Matrix:

@@ -24,11 +24,14 @@ from domain.incidents import (
 from domain.machines import Machine
 from domain.pipeline import Pipeline, PipelineState, Scores
 from domain.readings import Flags, History, Instants, Matrix, ReadingBatch, later_rows, widened
+from domain.told import Movement
 from ray_app.beginnings import PastReadings, beginning, gone_through, look_back
 from ray_app.carried import padded, restored
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View
+from ray_app.moving import MoveWatch
 from ray_app.risk_watch import PastSteps, RiskWatch
+from ray_app.sensor_stories import SensorStories
 from storage.verdicts import Kind, Live
 
 
@@ -72,6 +75,7 @@ class Judge:
         rules: When an incident of a machine opens and closes.
         closed: Machine key and kind → when its last incident closed and that one's peak score,
             where it may still cool down.
+        moving: Machine key → the movement that goes on.
     """
 
     def __init__(  # noqa: PLR0913 - what it goes on from
@@ -83,17 +87,21 @@ class Judge:
         *,
         rules: IncidentRules | None = None,
         closed: Mapping[tuple[int, Kind], tuple[int, float]] | None = None,
+        moving: Mapping[int, Movement] | None = None,
     ) -> None:
         self._past, self._book = past, StateBook() if book is None else book
         self._rules: dict[Kind, IncidentRules] = {
             "machine": rules or IncidentRules(),
             "sensor": SENSOR_RULES,
         }
+        live = tuple(live)
         self._live = {(one.incident.machine_key, one.incident.kind): one.incident for one in live}
+        self._stories = SensorStories(live)
         self._closed = dict(closed or {})
         self._until = scored_until
         self._machines: dict[int, _Machine] = {}
         self._risk = RiskWatch(past)
+        self._moves = MoveWatch(moving or {})
 
     def judge(
         self,
@@ -132,8 +140,13 @@ class Judge:
             lengths=lengths,
             anew=np.concatenate([one.anew for one in turns]),
         )
-        ends = np.cumsum(lengths)[:-1]
-        parts = zip(np.split(at, ends), np.split(values, ends), scores.split(lengths), strict=True)
+        ends = np.cumsum(lengths)
+        keys = [one.known.key for one in turns]
+        for key, motion in self._moves.look(pipeline, keys, ends, at, scores).items():
+            fresh = motion.after(self._judged_until(key, champion))
+            found.movements += self._moves.follow(champion, key, fresh)
+        cuts = ends[:-1]
+        parts = zip(np.split(at, cuts), np.split(values, cuts), scores.split(lengths), strict=True)
         for turn, part in zip(turns, parts, strict=True):
             if len(turn.rows):
                 self._tell(turn, champion, own.get(turn.known.name, NO_CARE), *part, found)
@@ -187,9 +200,7 @@ class Judge:
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
         failure = self._risk.see(known, champion, at, values, machine.word_us)
-        # What the champion was trained on fills its windows, but is not judged by it; and what was
-        # judged before a crash keeps the verdict it got.
-        fresh = at > max(trained_until(champion), self._until.get(key, 0))
+        fresh = at > self._judged_until(key, champion)
         if not fresh.any():
             return
         view = View(
@@ -213,6 +224,14 @@ class Judge:
             self._book.settle(key, view.sensor_conditions() | gaps, FROM_READINGS)
         )
         found.states.append(view.state(gap=bool(gaps)))
+
+    def _judged_until(self, key: int, champion: Champion) -> int:
+        """Return the instant up to which a machine's readings only fill windows.
+
+        What the champion was trained on is not judged by it; and what was judged before a crash
+        keeps the verdict it got.
+        """
+        return max(trained_until(champion), self._until.get(key, 0))
 
     def _machine(
         self, known: Machine, champion: Champion, first_us: int, words: tuple[int, ...]
@@ -270,7 +289,7 @@ class Judge:
             yield view.change("machine", event)
         ill, parts = sensor_rows(scores.sensor_faults)
         for event in machine.trackers["sensor"].advance(view.at, ill, parts, free, seen, mended):
-            yield view.change("sensor", event)
+            yield view.change("sensor", event, self._stories.tell(view, event))
 
 
 def _anew(machine: _Machine, at: Instants, words: tuple[int, ...]) -> Flags:

@@ -14,9 +14,11 @@ from domain.pipeline import Scores
 from domain.readings import Instants, Matrix
 from domain.risk.outlook import Failure, IncidentMode, mode_of
 from domain.severity import severity_of
+from domain.told import SensorDid
 from ray_app.champions import Champion
 from ray_app.serve.verdict import contributions, faults_of
 from storage import verdicts
+from storage.movements import Told
 from storage.verdicts import Anomaly, Contribution, Kind, State
 
 _TOP = 8
@@ -43,6 +45,7 @@ class Verdicts:
         changes: Incidents, in the order of events.
         states: The last state of each machine.
         conditions: Changes of sensors' states.
+        movements: Movements that began, went on or were over.
         views: What was scored, for who scores it again in shadow.
     """
 
@@ -53,6 +56,7 @@ class Verdicts:
     changes: list[Changed] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     conditions: list[StateChanges] = field(default_factory=list)
+    movements: list[Told] = field(default_factory=list)
     views: list["View"] = field(default_factory=list)
 
     def add(self, other: "Verdicts") -> None:
@@ -64,6 +68,7 @@ class Verdicts:
         self.changes += other.changes
         self.states += other.states
         self.conditions += other.conditions
+        self.movements += other.movements
         self.views += other.views
 
 
@@ -169,8 +174,10 @@ class View:
             },
         )
 
-    def change(self, kind: Kind, event: IncidentEvent) -> Changed:
-        """Return an incident's change as it is stored."""
+    def change(
+        self, kind: Kind, event: IncidentEvent, faults: tuple[SensorDid, ...] = ()
+    ) -> Changed:
+        """Return an incident's change as it is stored, with what sensors did in it."""
         incident = event.incident
         evidence = self._evidence(incident)
         return Changed(
@@ -195,6 +202,7 @@ class View:
                 ),
                 close_reason=self._close_reason(event),
                 failure_mode=self._failure_mode(kind, event),
+                faults=faults,
             ),
         )
 

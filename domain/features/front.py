@@ -31,6 +31,7 @@ class FeatureRows:
         seen: Shape (n,), readings of the machine before this one.
         measured: Shape (n, K * S), the features before they were standardised; NaN where a sensor
             says nothing.
+        regimes: Shape (n,), place of the regime that each was judged in.
     """
 
     features: Matrix
@@ -38,6 +39,7 @@ class FeatureRows:
     filled: Counts
     seen: Counts
     measured: Matrix = field(default_factory=lambda: np.empty((0, 0)))
+    regimes: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -156,7 +158,7 @@ class FeatureModel:
     ) -> FeatureRows:
         rows, sensors = values.shape
         features = np.empty((rows, len(self.plan.kinds) * sensors))
-        expected, counts = np.empty((rows, sensors)), np.empty((2, rows), dtype=np.int64)
+        expected, counts = np.empty((rows, sensors)), np.empty((3, rows), dtype=np.int64)
         words = self.shape.words
         feature_rows(
             self.plan,
@@ -171,7 +173,13 @@ class FeatureModel:
             expected,
             counts,
         )
-        return FeatureRows(features=features, expected=expected, filled=counts[0], seen=counts[1])
+        return FeatureRows(
+            features=features,
+            expected=expected,
+            filled=counts[0],
+            seen=counts[1],
+            regimes=counts[2],
+        )
 
     def _lacking(self, filled: Counts) -> Matrix:
         """Return how near each feature's part of the window is to one reading (1) or full (0)."""

@@ -246,8 +246,8 @@ def feature_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fi
         anew: Shape (n,), readings from which on baselines are learnt anew.
         features: Shape (n, K * S), filled; NaN where there is nothing to say.
         expected: Shape (n, S), filled.
-        counts: Shape (2, n), filled: rows in the window, and rows ever before this one; less than
-            `Plan.cold` by what a level that is learnt anew lacks.
+        counts: Shape (3, n), filled: rows in the window, rows ever before this one (less than
+            `Plan.cold` by what a level that is learnt anew lacks), and regimes.
     """
     row, index = np.empty((3, values.shape[1])), 0
     for at in range(len(addresses)):
@@ -266,4 +266,5 @@ def feature_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fi
             follow(plan, memory, row[1], dt)
             window_features(plan, memory, features[index])
             counts[0, index] = memory.clock[FILLED]
+            counts[2, index] = memory.clock[REGIME]
             index += 1

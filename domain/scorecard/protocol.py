@@ -23,6 +23,7 @@ from domain.incidents import (
     IncidentTracker,
     sensor_rows,
 )
+from domain.movements import movement_scores
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import Instants, Matrix
@@ -142,8 +143,7 @@ def score_rest(
         parts.append(scores.contributions)
         faults.append(scores.sensor_faults)
         if pipeline.changes is not None:
-            moves = pipeline.changes.score(scores.measured)
-            moved.append(np.where(scores.ready, moves, 0.0))
+            moved.append(movement_scores(pipeline.changes, scores))
     told = verdicts(
         np.concatenate(score),
         test.instants_us,

@@ -114,6 +114,12 @@ def readings(  # noqa: PLR0913 - the parameters of the address
     return get("list_readings", path, answers.ReadingPage, query)
 
 
+def movements(machine_id: str, *, limit: int = 100, cursor: str = "") -> Call[answers.MovementPage]:
+    """List when a machine moved, newest first."""
+    path = f"/machines/{part(machine_id)}/movements"
+    return get("list_movements", path, answers.MovementPage, {"limit": limit, "cursor": cursor})
+
+
 def judge(machine_id: str, at: datetime | None = None) -> Call[answers.Judge]:
     """Say which version scored a machine at an instant, or scores it now."""
     path = f"/machines/{part(machine_id)}/model"

@@ -38,6 +38,9 @@ SECURITY_HEADERS = {
 _FOLDER = Path(__file__).parent
 _WEEK_S = 7 * 86_400
 _FORM_LIMIT_BYTES = 4096
+_FILTERS = (
+    *("duration", "since", "clock", "time_of_day", "number", "percent", "mark", "plain", "unit"),
+)
 
 
 def build(context: ServeContext) -> App:
@@ -95,7 +98,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for name in ("duration", "since", "clock", "number", "percent", "mark", "plain", "unit"):
+        for name in _FILTERS:
             self._templates.filters[name] = getattr(words, name)
 
     async def overview(self, request: Request) -> Response:

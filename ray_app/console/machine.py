@@ -1,5 +1,6 @@
 """One machine's page: its past, scored anew by the champion, and what it has been through."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,15 +18,18 @@ from ray_app.champions import Champion, Known
 from ray_app.console.timeline import Axis, Curve, Line, Shade, line
 from ray_app.serve.verdict import contributions
 from ray_app.serve.views import MachineView, machine_view
-from storage import feedback, fleet, incidents
+from storage import feedback, fleet, incidents, movements
 from storage.connect import Connection
 from storage.history import first_instant, instant, microseconds, read_history
 from storage.incidents import IncidentRow, Similar
+from storage.movements import MovementRow
 from storage.verdicts import Contribution
 
 PERIODS_MIN = (15, 60, 240)
 _TOP_SENSORS = 4
 _FAR_FUTURE_US = 2**62
+_MOVEMENTS = 10
+_MARKED = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,7 @@ class MachinePage:
         end: Right edge: the newest reading.
         lines: Score first, then the sensors that matter most.
         shades: Incidents within the timeline.
+        marks: Where the machine began to move or had settled, within the timeline.
         contributions: Of the newest reading, largest first.
         units: Sensor name to unit.
         champion: What scored it; None when there is none.
@@ -48,6 +53,9 @@ class MachinePage:
         similar: Past incidents that look like the newest live one.
         anew: Since when the level is learnt anew because the machine was repaired; None where it
             is what the model learnt.
+        unknown_modes: Reason why no failure mode is known → of how many incidents.
+        movements: Newest first.
+        moved: Incident → movements within it and shortly before.
     """
 
     now: datetime
@@ -57,6 +65,7 @@ class MachinePage:
     end: datetime | None
     lines: tuple[Line, ...]
     shades: tuple[Shade, ...]
+    marks: tuple[float, ...]
     contributions: tuple[Contribution, ...]
     units: dict[str, str]
     champion: Champion | None
@@ -64,6 +73,9 @@ class MachinePage:
     limits: Mapping[str, float]
     similar: tuple[Similar, ...]
     anew: datetime | None
+    unknown_modes: Mapping[str, int]
+    movements: tuple[MovementRow, ...]
+    moved: Mapping[int, tuple[MovementRow, ...]]
 
 
 def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
@@ -94,6 +106,7 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
         end_us=int(history.instants_us[-1]) if len(history) else 1,
     )
     parts = _parts(champion, scores, history)
+    moved = movements.listed(on, name, since=instant(axis.start_us), limit=_MARKED)
     focus = _focus(
         machine_class, [one for one in past if one.closed is None or _shade(axis, one)], parts
     )
@@ -105,6 +118,7 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
         end=instant(axis.end_us) if len(history) else None,
         lines=tuple(_lines(axis, history, scores, shown, focus)),
         shades=_shades(axis, past),
+        marks=_marks(axis, moved),
         contributions=parts[:8],
         units={s.name: s.unit for s in machine_class.sensors} if machine_class else {},
         champion=champion,
@@ -112,6 +126,13 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
         limits=feedback.limits(on, found[0].key),
         similar=incidents.similar(on, live[0].id) if live else (),
         anew=_anew(champion, name, care),
+        unknown_modes=Counter(
+            one.failure_mode.reason
+            for one in past
+            if one.kind == "machine" and one.failure_mode.mode == "unknown"
+        ),
+        movements=movements.listed(on, name, limit=_MOVEMENTS),
+        moved=movements.of_incidents(on, [one.id for one in past]),
     )
 
 
@@ -221,6 +242,12 @@ def _lines(
 
 def _shades(axis: Axis, past: Iterable[IncidentRow]) -> tuple[Shade, ...]:
     found = (_shade(axis, one) for one in past)
+    return tuple(one for one in found if one is not None)
+
+
+def _marks(axis: Axis, moved: Iterable[MovementRow]) -> tuple[float, ...]:
+    turns = (at for one in moved for at in (one.began, one.settled) if at is not None)
+    found = (axis.mark(microseconds(at)) for at in turns)
     return tuple(one for one in found if one is not None)
 
 

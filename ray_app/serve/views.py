@@ -11,6 +11,7 @@ from domain.risk.outlook import Failure
 from storage.anomalies import AnomalyRow
 from storage.fleet import MachineRow, ModelRow, SweepRow
 from storage.incidents import IncidentRow
+from storage.movements import MovementRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,13 @@ class AnomalyPage(Page[AnomalyRow]):
     """Anomalous readings, newest first."""
 
     items: Sequence[AnomalyRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovementPage(Page[MovementRow]):
+    """A machine's movements, newest first."""
+
+    items: Sequence[MovementRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

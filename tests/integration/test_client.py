@@ -31,6 +31,7 @@ EVERY: tuple[Call[Any], ...] = (
     calls.machine("pump-1"),
     calls.readings("pump-1", limit=3),
     calls.readings("pump-1", since=datetime(2026, 1, 2, tzinfo=UTC), until=NOW, points=10),
+    calls.movements("pump-1", limit=1),
     calls.judge("pump-1"),
     calls.incidents(live=True),
     calls.acknowledge(1),
