@@ -1,12 +1,18 @@
 """Labelled datasets on disk: a file or a folder of them, read by `domain.scorecard.readers`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from domain.errors import BadInputError, NotFoundError
-from domain.scorecard.readers import guess_format, read_fleet, read_run, read_windows
+from domain.scorecard.readers import (
+    guess_format,
+    read_fleet,
+    read_run,
+    read_unseen,
+    read_windows,
+)
 from domain.scorecard.runs import Fleet, Format, Run
 
 WINDOW_FILES: Final = ("windows.json", "combined_windows.json")
@@ -24,7 +30,7 @@ class Dataset:
         kind: The format of all of it.
         runs: Readings with labels.
         fleets: Machines observed until their failure.
-        skipped: Names of files that are of no known or of another format.
+        skipped: Names of files that are left out, with the reason.
     """
 
     kind: Format
@@ -59,23 +65,65 @@ def read_dataset(path: Path, kind: Format | None = None) -> Dataset:
     chosen = [(name, file) for name, file in named if kinds[name] is kind]
     if not chosen:
         raise BadInputError(f"no file is of the format {kind.value}", str(path))
-    return _dataset(chosen, kind, tuple(name for name in kinds if kinds[name] is not kind))
+    why = f"not of the format {kind.value}"
+    others = (name for name, file in named if kinds[name] is not kind and not _is_unseen(file))
+    return _dataset(chosen, kind, tuple(f"{name} ({why})" for name in others))
 
 
 def _dataset(files: Sequence[tuple[str, Path]], kind: Format, skipped: tuple[str, ...]) -> Dataset:
     if kind is Format.CMAPSS:
-        whole = [(name, file) for name, file in files if not file.name.startswith("test")]
-        if not whole:
-            raise BadInputError(
-                "its machines do not end with their failure", files[0][0], "Name a train file"
-            )
-        fleets = tuple(read_fleet(name, _text(file)) for name, file in whole)
-        return Dataset(kind=kind, fleets=fleets, skipped=skipped)
+        return _fleets(files, skipped)
     runs = tuple(
         read_run(name, _text(file), kind, _windows(file) if kind is Format.NAB else ())
         for name, file in files
     )
     return Dataset(kind=kind, runs=runs, skipped=skipped)
+
+
+def _fleets(files: Sequence[tuple[str, Path]], skipped: tuple[str, ...]) -> Dataset:
+    """Read C-MAPSS: where test files and their remaining lives are there, by its own split.
+
+    What a train file teaches, its test file is judged by; a test file alone is judged as a train
+    file is, by cross-validation.
+    """
+    tests = [(name, file) for name, file in files if _of_kind(file, "test") is not None]
+    judged = [(name, file, truth) for name, file in tests if (truth := _beside(file, "RUL"))]
+    known = {file for _, file, _ in judged}
+    left_out = [name for name, file in tests if file not in known]
+    taught = {_beside(file, "train") for file in known}
+    fleets = []
+    for name, file, truth in judged:
+        fleet = read_fleet(name, _text(file), read_unseen(str(truth), _text(truth)))
+        train = _beside(file, "train")
+        if train is not None:
+            lives = read_fleet(str(train), _text(train)).lives
+            fleet = replace(fleet, lives=lives, tests=fleet.lives)
+        fleets.append(fleet)
+    for name, file in files:
+        if _of_kind(file, "test") is None and file not in taught:
+            fleets.append(read_fleet(name, _text(file)))
+    if not fleets:
+        what = "its machines do not end with their failure"
+        raise BadInputError(what, left_out[0], "Put its RUL_… beside it, or name a train file")
+    why = "no RUL_… beside it tells when its machines failed"
+    told = (*skipped, *(f"{name} ({why})" for name in left_out))
+    return Dataset(kind=Format.CMAPSS, fleets=tuple(fleets), skipped=told)
+
+
+def _of_kind(file: Path, kind: str) -> str | None:
+    """Return what follows train, test or RUL in a name of C-MAPSS; None where it is of another."""
+    name = file.name
+    return name[len(kind) :] if name.lower().startswith(f"{kind.lower()}_") else None
+
+
+def _beside(file: Path, kind: str) -> Path | None:
+    """Return the file of another kind that belongs to a test file."""
+    other = file.with_name(f"{kind}{_of_kind(file, 'test')}")
+    return other if other.is_file() else None
+
+
+def _is_unseen(file: Path) -> bool:
+    return _of_kind(file, "RUL") is not None and file.with_name(f"test{file.name[3:]}").is_file()
 
 
 def _windows(file: Path) -> Sequence[tuple[str, str]]:

@@ -131,12 +131,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fleet:
-    """Machines of one kind, each observed until its failure.
+    """Machines of one kind, of each of which it is known when it failed.
 
     Attributes:
         name: Of the file, for people.
         lives: One per machine.
+        tests: Machines to be judged by what `lives` teach; without them the lives are judged, each
+            by what the others teach.
+        conditions: Columns of `values` that say how a machine is run, not how it is.
     """
 
     name: str
     lives: tuple[Life, ...]
+    tests: tuple[Life, ...] = ()
+    conditions: tuple[int, ...] = ()
