@@ -142,7 +142,8 @@ def _is_worth_it(young: Matrix, groups: Sequence[Matrix], conditions: Sequence[i
     if min(map(len, groups)) < _FEWEST:
         return False
     measured = np.setdiff1d(np.arange(young.shape[1]), np.array(conditions, dtype=np.int64))
-    total = np.nanvar(young[:, measured], axis=0)
-    within = sum(len(one) * np.nanvar(one[:, measured], axis=0) for one in groups) / len(young)
+    total: Matrix = np.nanvar(young[:, measured], axis=0)
+    parts = [len(one) * np.nanvar(one[:, measured], axis=0) for one in groups]
+    within: Matrix = np.sum(parts, axis=0) / len(young)
     moves = total > _TINY
     return bool(moves.any() and np.mean(1 - within[moves] / total[moves]) >= _EXPLAINED)
