@@ -1,5 +1,6 @@
 """Labelled datasets on disk: a file or a folder of them, read by `domain.scorecard.readers`."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from domain.scorecard.runs import Fleet, Format, Run
 WINDOW_FILES: Final = ("windows.json", "combined_windows.json")
 """Where NAB keeps its labels: beside the file, or in a folder above it."""
 
+_PART: Final = re.compile(r"(?:train|test|rul)(_.*)", re.IGNORECASE)
 _SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt"})
 _HEAD_BYTES: Final = 4096
 
@@ -66,7 +68,7 @@ def read_dataset(path: Path, kind: Format | None = None) -> Dataset:
     if not chosen:
         raise BadInputError(f"no file is of the format {kind.value}", str(path))
     why = f"not of the format {kind.value}"
-    others = (name for name, file in named if kinds[name] is not kind and not _is_unseen(file))
+    others = (name for name, file in named if kinds[name] is not kind and not _is_truth(file))
     return _dataset(chosen, kind, tuple(f"{name} ({why})" for name in others))
 
 
@@ -86,22 +88,16 @@ def _fleets(files: Sequence[tuple[str, Path]], skipped: tuple[str, ...]) -> Data
     What a train file teaches, its test file is judged by; a test file alone is judged as a train
     file is, by cross-validation.
     """
-    tests = [(name, file) for name, file in files if _of_kind(file, "test") is not None]
-    judged = [(name, file, truth) for name, file in tests if (truth := _beside(file, "RUL"))]
-    known = {file for _, file, _ in judged}
-    left_out = [name for name, file in tests if file not in known]
-    taught = {_beside(file, "train") for file in known}
-    fleets = []
-    for name, file, truth in judged:
-        fleet = read_fleet(name, _text(file), read_unseen(str(truth), _text(truth)))
-        train = _beside(file, "train")
-        if train is not None:
-            lives = read_fleet(str(train), _text(train)).lives
-            fleet = replace(fleet, lives=lives, tests=fleet.lives)
-        fleets.append(fleet)
+    fleets, left_out, present = [], [], {file for _, file in files}
     for name, file in files:
-        if _of_kind(file, "test") is None and file not in taught:
-            fleets.append(read_fleet(name, _text(file)))
+        truth = _sibling(file, "RUL")
+        if not file.name.lower().startswith("test_"):
+            if truth is None or _sibling(file, "test") not in present:
+                fleets.append(read_fleet(name, _text(file)))
+        elif truth is None:
+            left_out.append(name)
+        else:
+            fleets.append(_split(name, file, truth))
     if not fleets:
         what = "its machines do not end with their failure"
         raise BadInputError(what, left_out[0], "Put its RUL_… beside it, or name a train file")
@@ -110,20 +106,24 @@ def _fleets(files: Sequence[tuple[str, Path]], skipped: tuple[str, ...]) -> Data
     return Dataset(kind=Format.CMAPSS, fleets=tuple(fleets), skipped=told)
 
 
-def _of_kind(file: Path, kind: str) -> str | None:
-    """Return what follows train, test or RUL in a name of C-MAPSS; None where it is of another."""
-    name = file.name
-    return name[len(kind) :] if name.lower().startswith(f"{kind.lower()}_") else None
+def _split(name: str, file: Path, truth: Path) -> Fleet:
+    """Read a test file, and what its train file teaches where there is one."""
+    fleet = read_fleet(name, _text(file), read_unseen(str(truth), _text(truth)))
+    train = _sibling(file, "train")
+    if train is None:
+        return fleet
+    return replace(fleet, lives=read_fleet(str(train), _text(train)).lives, tests=fleet.lives)
 
 
-def _beside(file: Path, kind: str) -> Path | None:
-    """Return the file of another kind that belongs to a test file."""
-    other = file.with_name(f"{kind}{_of_kind(file, 'test')}")
-    return other if other.is_file() else None
+def _is_truth(file: Path) -> bool:
+    return file.name.lower().startswith("rul_") and _sibling(file, "test") is not None
 
 
-def _is_unseen(file: Path) -> bool:
-    return _of_kind(file, "RUL") is not None and file.with_name(f"test{file.name[3:]}").is_file()
+def _sibling(file: Path, kind: str) -> Path | None:
+    """Return the file of the same part of C-MAPSS and of another kind: train, test or RUL."""
+    found = _PART.fullmatch(file.name)
+    other = file.with_name(f"{kind}{found[1]}") if found else file
+    return other if other != file and other.is_file() else None
 
 
 def _windows(file: Path) -> Sequence[tuple[str, str]]:
