@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from ray_app.serve.idempotency import Key, marked, once_in
+from ray_app.serve.idempotency import Key, marked, row_once
 from ray_app.serve.params import HOLDER, TEXT, MachineId, Moment, Number
 from ray_app.serve.routes import utc
 from storage import maintenance
@@ -11,7 +11,7 @@ from storage.connect import Connection
 from storage.maintenance import MaintenanceRow
 from storage.pool import Pool
 
-_MAINTENANCE = TypeAdapter(MaintenanceRow)
+MAINTENANCE = TypeAdapter(MaintenanceRow)
 
 
 class Repaired(BaseModel):
@@ -37,22 +37,17 @@ def repair_routes(router: APIRouter, pool: Pool) -> None:
         who = request.scope[HOLDER].name
         once = marked(request, idempotency_key, asked.model_dump_json())
 
-        def work(on: Connection) -> str:
-            said = maintenance.repaired(
+        def work(on: Connection) -> MaintenanceRow:
+            return maintenance.repaired(
                 on, machine=machine_id, at=utc(asked.at), note=asked.note, who=who
             )
-            return _MAINTENANCE.dump_json(said).decode()
 
-        return _MAINTENANCE.validate_json(once_in(pool, once, work))
+        return row_once(pool, once, MAINTENANCE, work)
 
     @router.post("/maintenance/{window_id}/keep-level", tags=["maintenance"])
     def keep_level(
         window_id: Number, request: Request, idempotency_key: Key = None
     ) -> MaintenanceRow:
         """Take back that a level is learnt anew. Needs a key of an operator."""
-        answer = once_in(
-            pool,
-            marked(request, idempotency_key, ""),
-            lambda on: _MAINTENANCE.dump_json(maintenance.keep_level(on, window_id)).decode(),
-        )
-        return _MAINTENANCE.validate_json(answer)
+        once = marked(request, idempotency_key, "")
+        return row_once(pool, once, MAINTENANCE, lambda on: maintenance.keep_level(on, window_id))
