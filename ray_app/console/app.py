@@ -39,7 +39,15 @@ _FOLDER = Path(__file__).parent
 _WEEK_S = 7 * 86_400
 _FORM_LIMIT_BYTES = 4096
 _FILTERS = (
-    *("duration", "since", "clock", "time_of_day", "number", "percent", "mark", "plain", "unit"),
+    words.duration,
+    words.since,
+    words.clock,
+    words.time_of_day,
+    words.number,
+    words.percent,
+    words.mark,
+    words.plain,
+    words.unit,
 )
 
 
@@ -98,8 +106,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for name in _FILTERS:
-            self._templates.filters[name] = getattr(words, name)
+        for one in _FILTERS:
+            self._templates.filters[one.__name__] = one
 
     async def overview(self, request: Request) -> Response:
         """Show the fleet."""
