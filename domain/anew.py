@@ -57,6 +57,23 @@ def begins(instants_us: Instants, words: Sequence[int]) -> Flags:
     return out[:-1]
 
 
+def unheard(
+    instants_us: Instants, words: Sequence[int], known_us: int | None
+) -> tuple[Flags, int | None]:
+    """Return at which readings a word takes effect that a state does not know, and the newest then.
+
+    Args:
+        instants_us: Shape (n,), ascending; what is scored next.
+        words: Ascending.
+        known_us: The word that the state knows of; None where it knows of none.
+
+    Returns:
+        Shape (n,), and the word that the state knows of after them.
+    """
+    flags = begins(instants_us, [one for one in words if known_us is None or one > known_us])
+    return flags, in_effect(words, int(instants_us[-1])) if len(instants_us) else known_us
+
+
 def since_last(history: History, words: Sequence[int], *, settled_s: float = 0.0) -> History:
     """Return a machine's readings since the newest word; all of them without one.
 
@@ -71,4 +88,4 @@ def since_last(history: History, words: Sequence[int], *, settled_s: float = 0.0
     first = int(np.searchsorted(at, max(words)))
     if 0 < first < len(at) and at[-1] - at[first] < settled_s * 1e6:
         first = len(at)
-    return History(machine=history.machine, instants_us=at[first:], values=history.values[first:])
+    return history.take(slice(first, None))

@@ -15,12 +15,13 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from domain.detectors.contract import shares_of
 from domain.detectors.ensemble import Ensemble, fit_scales
 from domain.features.kinds import LEVEL, PARTS
 from domain.features.robust import deviation, without_void
 from domain.features.trust import doubted
 from domain.package import take_prefix, with_prefix
-from domain.readings import Matrix
+from domain.readings import Flags, Matrix
 from domain.thresholds import out_of_fold, threshold_of, trimmed
 
 STAY: Final = 0.7
@@ -28,7 +29,6 @@ STAY: Final = 0.7
 same hysteresis as an incident's, see `domain.incidents.IncidentRules.stay`."""
 
 type Vector = npt.NDArray[np.float64]
-type Flags = npt.NDArray[np.bool_]
 
 
 class ChangeSpec(Protocol):
@@ -155,12 +155,7 @@ class ChangeModel:
         """
         moved = contrasts(measured, self.kinds)
         rows = _standardised(moved, self.centre, self.spread, self.freedom)
-        parts = self.detector.attribute(rows)
-        by_sensor = parts.reshape(len(parts), len(_parts(self.kinds)), -1).sum(axis=1)
-        total = by_sensor.sum(axis=1, keepdims=True)
-        even = np.full_like(by_sensor, 1 / by_sensor.shape[1])
-        out: Matrix = np.divide(by_sensor, total, out=even, where=total > 0)
-        return out
+        return shares_of(self.detector.attribute(rows), moved.shape[1] // len(_parts(self.kinds)))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all arrays."""

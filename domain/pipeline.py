@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from domain.changes import ChangeModel
 from domain.detectors import DETECTORS, Detector
+from domain.detectors.contract import shares_of
 from domain.errors import ModelRejectedError, PlatformError
 from domain.features.front import FeatureModel
 from domain.features.learning import fit_features
@@ -361,12 +362,6 @@ class Pipeline:
         return self.score(state, self.golden.instants_us, self.golden.values).score
 
     def _contributions(self, features: Matrix, distance: npt.NDArray[np.float64]) -> Matrix:
-        parts = self.detector.attribute(features)
         sensors = len(self.machine_class.sensors)
-        kinds = parts.shape[1] // sensors
-        by_sensor = parts.reshape(len(parts), kinds, sensors).sum(axis=1)
-        total = by_sensor.sum(axis=1, keepdims=True)
-        even = np.full_like(by_sensor, 1 / sensors)
-        share = np.divide(by_sensor, total, out=even, where=total > 0)
-        out: Matrix = share * distance[:, None]
+        out: Matrix = shares_of(self.detector.attribute(features), sensors) * distance[:, None]
         return out

@@ -1,6 +1,7 @@
 """The steps of learning a pipeline, apart from what is learnt."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
 
@@ -51,11 +52,7 @@ def usable_histories(
 def without_faults(watch: SensorWatch, history: History) -> History:
     """Return the history with what ill sensors said taken out."""
     faults = watch.check(watch.new_memory(), history.values)
-    return History(
-        machine=history.machine,
-        instants_us=history.instants_us,
-        values=np.where(faults, np.nan, history.values),
-    )
+    return replace(history, values=np.where(faults, np.nan, history.values))
 
 
 def training_rows(front: FeatureModel, history: History) -> tuple[Matrix, Matrix]:
@@ -102,12 +99,7 @@ def golden_batch(histories: Sequence[History]) -> History:
     """Return the stretch of readings that a package is verified with."""
     longest = max(histories, key=len)
     start = max(0, len(longest) // 2 - GOLDEN_ROWS // 2)
-    part = slice(start, start + GOLDEN_ROWS)
-    return History(
-        machine=longest.machine,
-        instants_us=longest.instants_us[part],
-        values=longest.values[part],
-    )
+    return longest.take(slice(start, start + GOLDEN_ROWS))
 
 
 def facts(histories: Sequence[History], seed: int) -> Mapping[str, object]:

@@ -1,6 +1,6 @@
 """Readings as columns: a batch is a few arrays, never an object per reading."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -81,6 +81,24 @@ class History:
 
     def __len__(self) -> int:
         return len(self.instants_us)
+
+    def take(self, rows: slice | Flags) -> "History":
+        """Return some of the readings; of a slice the arrays are shared."""
+        return replace(self, instants_us=self.instants_us[rows], values=self.values[rows])
+
+    def widened(self, sensors: int) -> "History":
+        """Return the readings with exactly `sensors` columns, as `widened` says."""
+        return replace(self, values=widened(self.values, sensors))
+
+    def after(self, past: "History") -> "History":
+        """Return the readings with a past of as many columns put in front of them."""
+        if not len(past):
+            return self
+        return replace(
+            self,
+            instants_us=np.concatenate([past.instants_us, self.instants_us]),
+            values=np.concatenate([past.values, self.values]),
+        )
 
 
 def widened(values: Matrix, sensors: int) -> Matrix:

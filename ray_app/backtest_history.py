@@ -1,16 +1,14 @@
 """What a backtest reads from Postgres: history, labels, incidents and, where asked for, a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
 
 from domain.anew import acting
 from domain.errors import BadInputError, NoChampionError, NotFoundError
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
-from domain.readings import History, Matrix, widened
+from domain.readings import History, Matrix
 from domain.scorecard.backtest import Period
 from ray_app.beginnings import StoredReadings, beginning, look_back
 from storage import care, failures, history, incidents, models, roster_store
@@ -95,10 +93,11 @@ def read(on: Connection, asked: Question) -> Found:
             begun = beginning(
                 pipeline, StoredReadings(on), name, asked.start_us, look_back(pipeline), said
             )
-            one, words[name] = _with_past(begun.past, one), begun.words
+            # Stored readings before the period fill windows and are not judged.
+            one, words[name] = one.after(begun.past), begun.words
             if begun.level is not None:
                 levels[name] = begun.level
-        histories.append(replace(one, values=widened(one.values, width)))
+        histories.append(one.widened(width))
     return Found(
         machine_class=pipeline.machine_class if pipeline else machine_class,
         histories=histories,
@@ -138,17 +137,6 @@ def _model(on: Connection, machine_class: str, wanted: str) -> Pipeline:
     else:
         raise BadInputError(f"{wanted!r} is no version", "--model", "A number, or `champion`")
     return Pipeline.from_package(stored.package, f"{machine_class} version {stored.version}")
-
-
-def _with_past(past: History, one: History) -> History:
-    """Put stored readings before the period in front: they fill windows and are not judged."""
-    if not len(past):
-        return one
-    return History(
-        machine=one.machine,
-        instants_us=np.concatenate([past.instants_us, one.instants_us]),
-        values=np.concatenate([past.values, one.values]),
-    )
 
 
 def _labels(on: Connection, names: Sequence[str], asked: Question) -> dict[str, list[Period]]:

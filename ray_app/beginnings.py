@@ -4,8 +4,6 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from domain.anew import begins, in_effect
 from domain.pipeline import Pipeline, PipelineState
 from domain.readings import History, Matrix, widened
@@ -107,11 +105,7 @@ def beginning(  # noqa: PLR0913, PLR0917 - who, by what, from where and until wh
         return Beginning(past=recent, words=later, level=level, word_us=word)
     first = past.since(machine, word, before_us, most)
     lead = past.before(machine, word, pipeline.warmup_rows)
-    whole = History(
-        machine=machine,
-        instants_us=np.concatenate([lead.instants_us, first.instants_us]),
-        values=np.concatenate([lead.values, first.values]),
-    )
+    whole = first.after(lead)
     if len(first) < most:
         return Beginning(past=whole, words=(word, *later), word_us=word if len(first) else None)
     level = gone_through(pipeline, Beginning(past=whole, words=(word,))).level

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from domain.anew import acting, begins, in_effect
+from domain.anew import acting, in_effect, unheard
 from domain.care import NO_CARE, Care, adjusted, is_cold
 from domain.conditions import FROM_READINGS, GapWatch, StateBook
 from domain.incidents import (
@@ -176,12 +176,8 @@ class Judge:
             words = acting(champion.pipeline, known.name, said)
             machine = self._machine(known, champion, int(at.min()), words)
             rows = later_rows(at, machine.last_us)
-            yield _Turn(
-                known=known,
-                machine=machine,
-                rows=first + rows,
-                anew=_anew(machine, at[rows], words),
-            )
+            anew, machine.word_us = unheard(at[rows], words, machine.word_us)
+            yield _Turn(known=known, machine=machine, rows=first + rows, anew=anew)
 
     def _tell(  # noqa: PLR0913, PLR0917 - what was scored, by what, and where it is told
         self,
@@ -290,15 +286,6 @@ class Judge:
         ill, parts = sensor_rows(scores.sensor_faults)
         for event in machine.trackers["sensor"].advance(view.at, ill, parts, free, seen, mended):
             yield view.change("sensor", event, self._stories.tell(view, event))
-
-
-def _anew(machine: _Machine, at: Instants, words: tuple[int, ...]) -> Flags:
-    """Return at which readings a word takes effect that the state does not know yet."""
-    known = machine.word_us
-    flags = begins(at, [one for one in words if known is None or one > known])
-    if len(at):
-        machine.word_us = in_effect(words, int(at[-1]))
-    return flags
 
 
 def _mended(

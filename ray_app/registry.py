@@ -6,6 +6,7 @@ from domain.care import Care
 from domain.readings import History
 from domain.risk.steps import LOOK_BACK
 from domain.roster import Roster
+from ray_app.beginnings import StoredReadings
 from storage import (
     api_keys,
     care,
@@ -94,7 +95,7 @@ class PostgresRegistry:
     def since(self, machine: str, from_us: int, before_us: int, rows: int) -> History:
         """Return at most `rows` oldest readings of a machine from an instant up to another."""
         with self._pool.session() as on:
-            return history.read_history(on, [machine], from_us, before_us, first=rows)[0]
+            return StoredReadings(on).since(machine, from_us, before_us, rows)
 
     def newest(self, machine: str, rows: int) -> History:
         """Return at most `rows` newest stored readings of a machine, none older than a day."""

@@ -94,9 +94,5 @@ def book_of(
         return StepBook(nothing, nothing, risk.step_us)
     before, head = past.steps(machine, before_us, risk.step_us)
     since_us = first_step(word_us, risk)
-    return StepBook(_from(before, since_us), _from(head, since_us), risk.step_us)
-
-
-def _from(one: History, since_us: int) -> History:
-    rows = one.instants_us >= since_us
-    return History(machine=one.machine, instants_us=one.instants_us[rows], values=one.values[rows])
+    before, head = (one.take(one.instants_us >= since_us) for one in (before, head))
+    return StepBook(before, head, risk.step_us)

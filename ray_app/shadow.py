@@ -18,7 +18,7 @@ from time import monotonic
 
 import numpy as np
 
-from domain.anew import acting, begins, in_effect
+from domain.anew import acting, in_effect, unheard
 from domain.care import adjusted, is_cold
 from domain.incidents import Change, IncidentRules, IncidentTracker
 from domain.pipeline import PipelineState, Scores
@@ -196,9 +196,8 @@ def _compared(challenger: Champion, beside: _Beside, view: View) -> Tally:
         ValueError: The challenger's scores are not finite.
     """
     pipeline, words = challenger.pipeline, _words(challenger, view)
-    anew = begins(view.at, [one for one in words if one > (beside.word_us or 0)])
+    anew, beside.word_us = unheard(view.at, words, beside.word_us)
     beside.last_us = int(view.at[-1])
-    beside.word_us = in_effect(words, beside.last_us)
     scores = pipeline.score(beside.state, view.at, view.values, anew=anew)
     scores = adjusted(pipeline, scores, view.at, view.care, first_us=beside.first_us)
     if not np.isfinite(scores.score).all():

@@ -156,11 +156,7 @@ def without(history: History, periods: Iterable[Suspicion], margin_s: float) -> 
     keep = unsuspected(history.instants_us, periods, margin_s)
     if keep.all():
         return history
-    return History(
-        machine=history.machine,
-        instants_us=history.instants_us[keep],
-        values=history.values[keep],
-    )
+    return history.take(keep)
 
 
 def _last(history: History, rows: int) -> History:

@@ -14,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
 
-from domain.readings import Matrix
-
-type Flags = npt.NDArray[np.bool_]
+from domain.readings import Flags, Matrix
 
 LAGS_S: Final = (0.0, 3.0, 12.0, 48.0, 192.0, 768.0)
 """Time constants of the response; sums of these exponentials come near any lag up to minutes."""

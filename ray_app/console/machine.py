@@ -5,18 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
-from domain.anew import acting, begins, in_effect
-from domain.care import Care, adjusted, is_cold
+from domain.anew import acting, in_effect
+from domain.care import Care, is_cold
 from domain.errors import NotFoundError
 from domain.machines import MachineClass
 from domain.pipeline import Scores
 from domain.readings import History, widened
-from ray_app.beginnings import Beginning, StoredReadings, beginning
+from ray_app.beginnings import StoredReadings, beginning
 from ray_app.champions import Champion, Known
 from ray_app.console.timeline import Axis, Curve, Line, Shade, line
-from ray_app.serve.verdict import contributions
+from ray_app.serve.verdict import Own, contributions, scored
 from ray_app.serve.views import MachineView, machine_view
 from storage import feedback, fleet, incidents, movements
 from storage.connect import Connection
@@ -99,8 +97,8 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
     past = incidents.incidents(on, machine=name, limit=20)
     live = [one for one in past if one.closed is None and one.kind == "machine"]
     care = known.care_of(name)
-    history, shown, begun = _history(on, machine, champion, minutes, care)
-    scores = _scored(on, care, champion, history, begun)
+    history = _history(on, machine, minutes)
+    scores = _scored(on, care, champion, history)
     axis = Axis(
         start_us=int(history.instants_us[-1]) - minutes * 60_000_000 if len(history) else 0,
         end_us=int(history.instants_us[-1]) if len(history) else 1,
@@ -116,7 +114,7 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
         minutes=minutes,
         start=instant(axis.start_us) if len(history) else None,
         end=instant(axis.end_us) if len(history) else None,
-        lines=tuple(_lines(axis, history, scores, shown, focus)),
+        lines=tuple(_lines(axis, history, scores, focus)),
         shades=_shades(axis, past),
         marks=_marks(axis, moved),
         contributions=parts[:8],
@@ -136,49 +134,30 @@ def read(on: Connection, known: Known, name: str, minutes: int) -> MachinePage:
     )
 
 
-def _history(
-    on: Connection, machine: MachineView, champion: Champion | None, minutes: int, care: Care
-) -> tuple[History, int, Beginning]:
-    """Return readings with what the model looks back on before them, how many, and that before."""
+def _history(on: Connection, machine: MachineView, minutes: int) -> History:
     end_us = _FAR_FUTURE_US
     if machine.last_reading is not None:
         end_us = microseconds(machine.last_reading) + 1
     start_us = max(0, end_us - minutes * 60_000_000)
-    shown = read_history(on, [machine.id], start_us, end_us)[0]
+    return read_history(on, [machine.id], start_us, end_us)[0]
+
+
+def _scored(on: Connection, care: Care, champion: Champion | None, shown: History) -> Scores | None:
+    """Score what is shown after what the model looks back on; the scores are of both."""
     if champion is None or not len(shown):
-        return shown, len(shown), Beginning(past=shown)
-    words = acting(champion.pipeline, machine.id, care.anew_us)
-    begun = beginning(
-        champion.pipeline,
-        StoredReadings(on),
-        machine.id,
-        int(shown.instants_us[0]),
-        champion.pipeline.warmup_rows,
-        words,
-    )
-    before = begun.past
-    both = History(
-        machine=machine.id,
-        instants_us=np.concatenate([before.instants_us, shown.instants_us]),
-        values=np.concatenate([before.values, shown.values]),
-    )
-    return both, len(shown), begun
-
-
-def _scored(
-    on: Connection, care: Care, champion: Champion | None, history: History, begun: Beginning
-) -> Scores | None:
-    if champion is None or not len(history):
         return None
-    pipeline = champion.pipeline
-    values = widened(history.values, len(pipeline.machine_class.sensors))
-    state = pipeline.new_state(history.machine, level=begun.level)
-    anew = begins(history.instants_us, begun.words)
-    scores = pipeline.score(state, history.instants_us, values, anew=anew)
-    first_us = None
-    if is_cold(pipeline, history.machine):
-        first_us = first_instant(on, history.machine)
-    return adjusted(pipeline, scores, history.instants_us, care, first_us=first_us)
+    pipeline, name = champion.pipeline, shown.machine
+    begun = beginning(
+        pipeline,
+        StoredReadings(on),
+        name,
+        int(shown.instants_us[0]),
+        pipeline.warmup_rows,
+        acting(pipeline, name, care.anew_us),
+    )
+    first_us = first_instant(on, name) if is_cold(pipeline, name) else None
+    window = shown.widened(len(pipeline.machine_class.sensors))
+    return scored(champion, window, begun, Own(care=care, first_us=first_us))[0]
 
 
 def _anew(champion: Champion | None, name: str, care: Care) -> datetime | None:
@@ -223,19 +202,18 @@ def _lines(
     axis: Axis,
     history: History,
     scores: Scores | None,
-    shown: int,
     focus: Iterable[tuple[int, str, str]],
 ) -> Iterable[Line]:
     if not len(history):
         return
-    at = history.instants_us[-shown:]
+    at, shown = history.instants_us, len(history)
     if scores is not None:
         yield line(axis, "score", Curve(instants_us=at, observed=scores.score[-shown:]), limit=1.0)
     for column, name, unit in focus:
         expected = None
         if scores is not None and column < scores.expected.shape[1]:
             expected = scores.expected[-shown:, column]
-        observed = history.values[-shown:, column]
+        observed = history.values[:, column]
         curve = Curve(instants_us=at, observed=observed, expected=expected)
         yield line(axis, name, curve, unit=unit)
 

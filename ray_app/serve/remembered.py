@@ -70,12 +70,7 @@ class Remembered:
             found = _Steps(now, *self._past.steps(machine, begin_us + step_us - 1, step_us))
             _room(self._steps)[key] = found
         rows = int(np.searchsorted(found.head.instants_us, before_us))
-        head = History(
-            machine=machine,
-            instants_us=found.head.instants_us[:rows],
-            values=found.head.values[:rows],
-        )
-        return found.whole, head
+        return found.whole, found.head.take(slice(rows))
 
 
 def _room[K, V](remembered: dict[K, V]) -> dict[K, V]:

@@ -5,7 +5,7 @@ from typing import Protocol
 from domain.anew import acting, in_effect
 from domain.care import is_cold
 from domain.errors import NotFoundError, PlatformError
-from domain.readings import History, Matrix, widened
+from domain.readings import History, Matrix
 from domain.risk.outlook import Failure
 from ray_app.beginnings import Beginning, PastReadings, beginning
 from ray_app.champions import Champion, Champions, await_refresh
@@ -158,18 +158,11 @@ class Scorer:
         found = self._stored.newest(machine, champion.pipeline.warmup_rows + 1)
         if not len(found):
             raise NotFoundError("stored reading of", machine, "Give `readings` with the request")
-        width = len(champion.pipeline.machine_class.sensors)
-        parts = [
-            History(
-                machine=machine,
-                instants_us=found.instants_us[rows],
-                values=widened(found.values[rows], width),
-            )
-            for rows in (slice(-1, None), slice(None, -1))
-        ]
-        if in_effect(self._words(champion, machine), int(parts[0].instants_us[0])) is None:
-            return parts[0], Beginning(past=parts[1])
-        return parts[0], self._beginning(champion, parts[0], champion.pipeline.warmup_rows)
+        found = found.widened(len(champion.pipeline.machine_class.sensors))
+        newest = found.take(slice(-1, None))
+        if in_effect(self._words(champion, machine), int(newest.instants_us[0])) is None:
+            return newest, Beginning(past=found.take(slice(-1)))
+        return newest, self._beginning(champion, newest, champion.pipeline.warmup_rows)
 
     def past(
         self, champion: Champion, given: History, *, dated: bool = True
@@ -186,9 +179,7 @@ class Scorer:
         words, first_us = self._words(champion, given.machine), int(given.instants_us[0])
         if not dated:
             # What was before the newest word is not its level; what came after it nobody gave.
-            nothing = History(
-                machine=given.machine, instants_us=given.instants_us[:0], values=given.values[:0]
-            )
+            nothing = given.take(slice(0))
             return (Beginning(past=nothing, words=(first_us,)) if words else None), ""
         if not given.machine or (lacking <= 0 and in_effect(words, first_us - 1) is None):
             return None, ""
@@ -202,17 +193,21 @@ class Scorer:
         return acting(champion.pipeline, machine, care.anew_us)
 
     def _beginning(self, champion: Champion, given: History, rows: int) -> Beginning:
-        if len(self._levels) >= _MOST_LEVELS:
-            self._levels.clear()
+        words = self._words(champion, given.machine)
         return beginning(
             champion.pipeline,
             self._stored,
             given.machine,
             int(given.instants_us[0]),
             rows,
-            self._words(champion, given.machine),
-            self._levels.setdefault((given.machine, champion.version), {}),
+            words,
+            self._levels_of(champion, given.machine) if words else None,
         )
+
+    def _levels_of(self, champion: Champion, machine: str) -> dict[int, Matrix]:
+        if len(self._levels) >= _MOST_LEVELS:
+            self._levels.clear()
+        return self._levels.setdefault((machine, champion.version), {})
 
     def _of_class(self, wanted: str) -> Champion:
         known = await_refresh(self._champions, lambda one: wanted in one.champions)
