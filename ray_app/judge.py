@@ -5,53 +5,30 @@ No client and no clock: what the stream's scorer decides, apart from where it re
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from domain.anew import acting, in_effect, unheard
-from domain.care import NO_CARE, Care, adjusted, is_cold
-from domain.conditions import FROM_READINGS, GapWatch, StateBook
+from domain.anew import acting, unheard
+from domain.care import NO_CARE, Care, adjusted
+from domain.conditions import FROM_READINGS, StateBook
 from domain.incidents import (
     SENSOR_RULES,
-    Cooling,
     IncidentRules,
-    IncidentTracker,
     Seen,
     sensor_rows,
 )
 from domain.machines import Machine
-from domain.pipeline import Pipeline, PipelineState, Scores
-from domain.readings import Flags, History, Instants, Matrix, ReadingBatch, later_rows, widened
+from domain.pipeline import Scores
+from domain.readings import Flags, Instants, Matrix, ReadingBatch, later_rows, widened
 from domain.told import Movement
-from ray_app.beginnings import PastReadings, beginning, gone_through, look_back
-from ray_app.carried import padded, restored
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View
+from ray_app.met_machines import Met, MetMachines, Past
 from ray_app.moving import MoveWatch
-from ray_app.risk_watch import PastSteps, RiskWatch
+from ray_app.risk_watch import RiskWatch
 from ray_app.sensor_stories import SensorStories
 from storage.verdicts import Kind, Live
-
-
-class Past(PastReadings, PastSteps, Protocol):
-    """Where stored readings come from."""
-
-    def first_us(self, machine: str) -> int | None:
-        """Return the instant of a machine's oldest stored reading; None if it has none."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Machine:
-    version: int
-    state: PipelineState
-    word_us: int | None  # by which its level is learnt anew; None where nobody said so
-    mended: bool  # it was restored by a word that is new to it: what is open is over
-    last_us: int
-    first_us: int | None  # of its history where it is cold, None where the model knows it
-    trackers: dict[Kind, IncidentTracker]
-    gaps: GapWatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +36,7 @@ class _Turn:
     """What a batch brings of one machine."""
 
     known: Machine
-    machine: _Machine
+    machine: Met
     rows: npt.NDArray[np.intp]  # (k,) of the batch, later than all before
     anew: Flags  # (k,) readings from which on the level is learnt anew
 
@@ -89,17 +66,14 @@ class Judge:
         closed: Mapping[tuple[int, Kind], tuple[int, float]] | None = None,
         moving: Mapping[int, Movement] | None = None,
     ) -> None:
-        self._past, self._book = past, StateBook() if book is None else book
-        self._rules: dict[Kind, IncidentRules] = {
+        kinds: dict[Kind, IncidentRules] = {
             "machine": rules or IncidentRules(),
             "sensor": SENSOR_RULES,
         }
         live = tuple(live)
-        self._live = {(one.incident.machine_key, one.incident.kind): one.incident for one in live}
-        self._stories = SensorStories(live)
-        self._closed = dict(closed or {})
+        self._met = MetMachines(past, live, closed or {}, kinds)
+        self._stories, self._book = SensorStories(live), StateBook() if book is None else book
         self._until = scored_until
-        self._machines: dict[int, _Machine] = {}
         self._risk = RiskWatch(past)
         self._moves = MoveWatch(moving or {})
 
@@ -154,11 +128,7 @@ class Judge:
 
     def forget_incident(self, machine_key: int, kind: Kind) -> None:
         """Let go of an incident that a person closed, so that another may open."""
-        self._live.pop((machine_key, kind), None)
-        self._closed.pop((machine_key, kind), None)
-        machine = self._machines.get(machine_key)
-        if machine is not None:
-            machine.trackers[kind] = IncidentTracker(self._rules[kind])
+        self._met.forget_incident(machine_key, kind)
 
     def _turns(
         self,
@@ -174,7 +144,7 @@ class Judge:
             known, at = machines[key], ordered.instants_us[first:end]
             said = care.get(known.name, NO_CARE).anew_us
             words = acting(champion.pipeline, known.name, said)
-            machine = self._machine(known, champion, int(at.min()), words)
+            machine = self._met.of(known, champion, int(at.min()), words)
             rows = later_rows(at, machine.last_us)
             anew, machine.word_us = unheard(at[rows], words, machine.word_us)
             yield _Turn(known=known, machine=machine, rows=first + rows, anew=anew)
@@ -229,54 +199,7 @@ class Judge:
         """
         return max(trained_until(champion), self._until.get(key, 0))
 
-    def _machine(
-        self, known: Machine, champion: Champion, first_us: int, words: tuple[int, ...]
-    ) -> _Machine:
-        key, name = known.key, known.name
-        machine = self._machines.get(key)
-        if (
-            machine is not None
-            and machine.version == champion.version
-            and machine.word_us == in_effect(words, machine.last_us)
-        ):
-            return machine
-        pipeline = champion.pipeline
-        until_us = first_us if machine is None else machine.last_us + 1
-        begun = beginning(pipeline, self._past, name, until_us, look_back(pipeline), words)
-        trackers = self._trackers(key, machine, pipeline)
-        self._machines[key] = _Machine(
-            version=champion.version,
-            state=gone_through(pipeline, begun),
-            word_us=begun.word_us,
-            mended=_mended(machine, trackers, begun.word_us),
-            last_us=until_us - 1,
-            first_us=self._first_us(known, pipeline, until_us),
-            trackers=trackers,
-            gaps=_gaps(pipeline, begun.past, machine),
-        )
-        return self._machines[key]
-
-    def _first_us(self, known: Machine, pipeline: Pipeline, until_us: int) -> int | None:
-        if not is_cold(pipeline, known.name):
-            return None
-        stored = self._past.first_us(known.name)
-        return until_us if stored is None else min(stored, until_us)
-
-    def _trackers(
-        self, key: int, before: _Machine | None, pipeline: Pipeline
-    ) -> dict[Kind, IncidentTracker]:
-        trackers: dict[Kind, IncidentTracker] = {}
-        for kind, rules in self._rules.items():
-            if before is not None:
-                incident = padded(before.trackers[kind].incident, pipeline)
-                cooling = before.trackers[kind].cooling
-            else:
-                incident = restored(self._live.get((key, kind)), pipeline)
-                cooling = _cooling(self._closed.get((key, kind)), rules)
-            trackers[kind] = IncidentTracker(rules, incident, cooling)
-        return trackers
-
-    def _follow(self, machine: _Machine, view: "View", mended: Flags) -> Iterator[Changed]:
+    def _follow(self, machine: Met, view: "View", mended: Flags) -> Iterator[Changed]:
         scores, free = view.scores, ~view.under_maintenance
         seen = Seen(observed=view.values, expected=scores.expected)
         for event in machine.trackers["machine"].advance(
@@ -286,36 +209,6 @@ class Judge:
         ill, parts = sensor_rows(scores.sensor_faults)
         for event in machine.trackers["sensor"].advance(view.at, ill, parts, free, seen, mended):
             yield view.change("sensor", event, self._stories.tell(view, event))
-
-
-def _mended(
-    before: _Machine | None, trackers: Mapping[Kind, IncidentTracker], word_us: int | None
-) -> bool:
-    """Say whether what is open is over: a word came late, or while nobody was scoring."""
-    if word_us is None:
-        return False
-    if before is not None:
-        return before.word_us is None or before.word_us < word_us
-    open_now = (one.incident for one in trackers.values())
-    return any(one.began_us < word_us for one in open_now if one is not None)
-
-
-def _cooling(closed: tuple[int, float] | None, rules: IncidentRules) -> Cooling | None:
-    if closed is None:
-        return None
-    closed_us, peak_score = closed
-    return Cooling(until_us=closed_us + round(rules.cool_s * 1e6), peak_score=peak_score)
-
-
-def _gaps(pipeline: Pipeline, past: History, before: _Machine | None) -> GapWatch:
-    if before is not None:
-        return before.gaps
-    period_s = pipeline.machine_class.period_s
-    gaps = GapWatch(period_s=period_s, window_s=pipeline.front.window_rows * period_s)
-    gaps.see(past.instants_us)
-    # The ingestion may still hold the last seconds of the past: that would be no hole.
-    gaps.look_away()
-    return gaps
 
 
 def trained_until(champion: Champion) -> int:

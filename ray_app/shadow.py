@@ -26,8 +26,9 @@ from domain.readings import Flags
 from observability.catalogue import SHADOW_SCORED, Metrics
 from ray_app.beginnings import beginning, gone_through, look_back
 from ray_app.champions import Champion
-from ray_app.judge import Past, trained_until
+from ray_app.judge import trained_until
 from ray_app.judged import View
+from ray_app.met_machines import Past
 from storage import shadow
 from storage.connect import Connection
 from storage.shadow import Tally
