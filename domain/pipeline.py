@@ -19,6 +19,8 @@ from domain.errors import ModelRejectedError, PlatformError
 from domain.features.front import FeatureModel
 from domain.features.learning import fit_features
 from domain.features.state import Counts, Memory, copied
+from domain.jit import Words
+from domain.lasting import NEVER, Lasting, new_memory
 from domain.machines import MachineClass
 from domain.package import class_from, read_package, take_prefix, with_prefix, write_package
 from domain.pipeline_spec import PipelineSpec
@@ -48,10 +50,12 @@ class PipelineState:
     Attributes:
         features: Of the windows and baselines.
         sensors: Of the sensor watch.
+        excursion: How long its score has been high, see `domain.lasting`.
     """
 
     features: Memory
     sensors: WatchMemory
+    excursion: Words = field(default_factory=new_memory)
 
     @property
     def level(self) -> Matrix:
@@ -60,7 +64,11 @@ class PipelineState:
 
     def copy(self) -> Self:
         """Return a state that can be advanced without changing this one."""
-        return type(self)(features=copied(self.features), sensors=self.sensors.copy())
+        return type(self)(
+            features=copied(self.features),
+            sensors=self.sensors.copy(),
+            excursion=self.excursion.copy(),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,7 +76,8 @@ class Scores:
     """Verdicts on n readings of one machine.
 
     Attributes:
-        score: Shape (n,), >= 0; > 1 is anomalous.
+        score: Shape (n,), >= 0; > 1 is anomalous. Distance by threshold, or, where it has been
+            high for long, by the lower limit of `Pipeline.lasting`.
         contributions: Shape (n, S), >= 0; each row sums to its score. Fewer rows where fewer were
             to be explained.
         expected: Shape (n, S), what a healthy machine would have shown, in the sensor's unit.
@@ -113,6 +122,7 @@ class Pipeline:
         front: The features.
         detector: The distance from health.
         threshold: The distance at which health ends.
+        lasting: What that is, as a score, for excursions that last.
         watch: The sensor watch.
         golden: Readings whose scores travel with the model.
         changes: How much healthy machines move; None where the features do not tell.
@@ -126,6 +136,7 @@ class Pipeline:
     threshold: float
     watch: SensorWatch
     golden: History
+    lasting: Lasting = NEVER
     changes: ChangeModel | None = None
     about: Mapping[str, object] = field(default_factory=dict)
 
@@ -158,7 +169,7 @@ class Pipeline:
         with threadpool_limits(1):
             front = fit_features(spec, clean, period_s=machine_class.period_s, seed=seed)
             machines, measured = zip(*(training_rows(front, one) for one in clean), strict=True)
-            detector, threshold = fit_detector(
+            detector, threshold, lasting = fit_detector(
                 spec, machines, seed, period_s=machine_class.period_s
             )
             model = (
@@ -179,6 +190,7 @@ class Pipeline:
             threshold=threshold,
             watch=watch,
             golden=golden_batch(histories),
+            lasting=lasting,
             changes=model,
             about=facts(histories, seed),
         )
@@ -272,12 +284,14 @@ class Pipeline:
         memories = [one.features for one in states]
         rows = self.front.transform_each(memories, ends, instants_us, healthy, anew)
         distance = self.detector.score(rows.features) / self.threshold
-        filled = 2 * rows.filled >= self.front.window_rows
+        ready = (rows.seen >= self.warmup_rows) & (2 * rows.filled >= self.front.window_rows)
+        excursions = [one.excursion for one in states]
+        score = self.lasting.judged(excursions, ends, distance, ready)
         return Scores(
-            score=distance,
-            contributions=self._contributions(rows.features[explained], distance[explained]),
+            score=score,
+            contributions=self._contributions(rows.features[explained], score[explained]),
             expected=rows.expected,
-            ready=(rows.seen >= self.warmup_rows) & filled,
+            ready=ready,
             sensor_faults=faults,
             measured=rows.measured,
             regimes=rows.regimes,
@@ -296,6 +310,7 @@ class Pipeline:
             "spec": asdict(self.spec),
             "machine_class": asdict(self.machine_class),
             "threshold": self.threshold,
+            "lasting": asdict(self.lasting),
             "window_rows": self.front.window_rows,
             "golden_machine": self.golden.machine,
             "known_machines": sorted(self.front.bases),
@@ -352,6 +367,7 @@ class Pipeline:
                 instants_us=golden["instants_us"],
                 values=golden["values"],
             ),
+            lasting=Lasting(**manifest.get("lasting", asdict(NEVER))),
             changes=ChangeModel.from_arrays(take_prefix(arrays, "changes")),
             about=manifest["about"],
         )

@@ -10,6 +10,7 @@ import numpy as np
 from domain.detectors import DETECTORS, Detector
 from domain.errors import BadInputError
 from domain.features.front import FeatureModel
+from domain.lasting import Lasting
 from domain.machines import MachineClass
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, Matrix
@@ -65,8 +66,8 @@ def training_rows(front: FeatureModel, history: History) -> tuple[Matrix, Matrix
 
 def fit_detector(
     spec: PipelineSpec, machines: Sequence[Matrix], seed: int, *, period_s: float
-) -> tuple[Detector, float]:
-    """Fit the detector and find its threshold.
+) -> tuple[Detector, float, Lasting]:
+    """Fit the detector and find where health ends.
 
     Args:
         spec: The hyperparameters.
@@ -75,9 +76,10 @@ def fit_detector(
         period_s: Seconds between readings.
 
     Returns:
-        Detector and the distance at which health ends.
+        Detector, the distance at which health ends, and what it is for excursions that last.
     """
     kind = DETECTORS[spec.detector]
+    window_rows = max(1, round(spec.window_s / period_s))
 
     def fit(features: Matrix) -> Detector:
         return trimmed(features, lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim)
@@ -87,12 +89,19 @@ def fit_detector(
         threshold = return_level(
             blocks,
             return_rows=spec.return_s / period_s,
-            apart_rows=max(1, round(spec.window_s / period_s)),
+            apart_rows=window_rows,
         )
     else:
         pooled = np.concatenate(blocks)
         threshold = threshold_of(pooled, quantile=spec.quantile, margin=spec.margin)
-    return fit(np.concatenate(machines)), threshold
+    lasting = Lasting.fit(
+        blocks,
+        rows=window_rows,
+        threshold=threshold,
+        quantile=spec.quantile,
+        margin=spec.margin,
+    )
+    return fit(np.concatenate(machines)), threshold, lasting
 
 
 def golden_batch(histories: Sequence[History]) -> History:

@@ -64,9 +64,10 @@ class Beginning:
 
 
 def look_back(pipeline: Pipeline) -> int:
-    """Return how many stored readings restore a machine's windows and baselines."""
+    """Return how many stored readings restore a machine's windows, baselines and excursions."""
     baseline = _BASELINES * pipeline.spec.baseline_s / pipeline.machine_class.period_s
-    return min(max(pipeline.warmup_rows, round(baseline)), MOST_ROWS)
+    known = pipeline.warmup_rows + pipeline.lasting.rows
+    return min(max(known, round(baseline)), MOST_ROWS)
 
 
 def beginning(  # noqa: PLR0913, PLR0917 - who, by what, from where and until when

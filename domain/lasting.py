@@ -1,0 +1,136 @@
+"""What stays high for a whole window is judged without the margin that one reading is given.
+
+A threshold has a margin, for a machine wanders further than its history shows. What wanders comes
+back; a fault stays. So the machine's *excursions* are followed: readings in a row whose score is
+above a lower limit, which no stretch of health as long as a window held. Once an excursion has
+lasted for a window its readings are judged by that limit instead of the threshold, as in runs
+rules of control charts (Western Electric 1956). An excursion that falls well below its own peak is
+on its way back to health, of which the window still shows the past, and has the margin again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import minimum_filter1d
+
+from domain.features.state import Counts
+from domain.jit import Addresses, Words, addresses_of, block_at, njit
+from domain.readings import Flags
+from domain.thresholds import threshold_of
+
+type Vector = npt.NDArray[np.float64]
+
+STAY: Final = 0.7
+"""Share of its peak below which an excursion is on its way back; the same hysteresis as an
+incident's, see `domain.incidents.IncidentRules.stay`."""
+
+FEWEST_WINDOWS: Final = 20
+"""Windows of held-out scores that say how high health stays for as long as one. With fewer the
+limit is the threshold without its margin."""
+
+ROWS, PEAK = range(2)
+"""Places in an excursion's memory: its readings so far, and its largest score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lasting:
+    """When an excursion counts.
+
+    Attributes:
+        rows: Readings that it lasts; >= 1.
+        limit: Score above which readings belong to it; in (0, 1], 1 changes no score.
+    """
+
+    rows: int
+    limit: float
+
+    @classmethod
+    def fit(
+        cls,
+        blocks: Sequence[Vector],
+        *,
+        rows: int,
+        threshold: float,
+        quantile: float,
+        margin: float,
+    ) -> "Lasting":
+        """Find the limit that health does not stay above for so many readings.
+
+        It is found as the threshold is, of the least score in each stretch of `rows` readings
+        instead of each reading's. It is never higher than the threshold without its margin.
+
+        Args:
+            blocks: Out-of-fold distances of contiguous rows, oldest first; at least one row.
+            rows: Readings in a window.
+            threshold: The distance whose score is 1.
+            quantile: Of health that is below a threshold.
+            margin: Factor beyond that quantile.
+        """
+        limit = threshold_of(np.concatenate(blocks), quantile=quantile, margin=1.0)
+        stayed = np.concatenate([_least(one, rows) for one in blocks])
+        if len(stayed) >= FEWEST_WINDOWS * rows:
+            limit = min(limit, threshold_of(stayed, quantile=quantile, margin=margin))
+        return cls(rows=rows, limit=min(limit / threshold, 1.0))
+
+    def judged(
+        self, memories: Sequence[Words], ends: Counts, scores: Vector, ready: Flags
+    ) -> Vector:
+        """Return scores, those of lasting excursions by their limit; advance the memories.
+
+        Args:
+            memories: Of m machines, as `new_memory` gives them; changed in place.
+            ends: Shape (m,), row after the last one of each; ascending to n.
+            scores: Shape (n,), one machine's after the other's; 1 is the threshold.
+            ready: Shape (n,); a reading whose score is a guess ends an excursion.
+        """
+        out = np.empty(len(scores))
+        addresses = addresses_of(list(memories), len(new_memory()))
+        _follow(addresses, ends, scores, ready, self.rows, self.limit, out)
+        return out
+
+
+NEVER: Final = Lasting(rows=1, limit=1.0)
+"""Changes no score: what models mean that were made before there was this."""
+
+
+def new_memory() -> Words:
+    """Return the memory of a machine that is in no excursion."""
+    return np.zeros(2)
+
+
+def _least(scores: Vector, rows: int) -> Vector:
+    """Return the least of each `rows` successive scores, shape (max(n - rows + 1, 0),)."""
+    if len(scores) < rows:
+        return np.empty(0)
+    # Centred: what is nearer to an end than half the stretch looked beyond it.
+    least: Vector = minimum_filter1d(scores, rows)[rows // 2 : len(scores) - (rows - 1) // 2]
+    return least
+
+
+@njit
+def _follow(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by one
+    addresses: Addresses,
+    ends: Counts,
+    scores: Vector,
+    ready: Flags,
+    rows: int,
+    limit: float,
+    out: Vector,
+) -> None:
+    index = 0
+    for at in range(len(addresses)):
+        memory = block_at(addresses[at], 2)
+        while index < ends[at]:
+            score = scores[index]
+            out[index] = score
+            if ready[index] and score >= limit:
+                memory[ROWS] += 1.0
+                memory[PEAK] = max(memory[PEAK], score)
+                if memory[ROWS] >= rows and score >= STAY * memory[PEAK]:
+                    out[index] = score / limit
+            else:
+                memory[ROWS], memory[PEAK] = 0.0, 0.0
+            index += 1
