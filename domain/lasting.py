@@ -1,11 +1,11 @@
 """What stays high for a whole window is judged without the margin that one reading is given.
 
 A threshold has a margin, for a machine wanders further than its history shows. What wanders comes
-back; a fault stays. So the machine's *excursions* are followed: readings in a row whose score is
-above a lower limit, which no stretch of health as long as a window held. Once an excursion has
-lasted for a window its readings are judged by that limit instead of the threshold, as in runs
-rules of control charts (Western Electric 1956). An excursion that falls well below its own peak is
-on its way back to health, of which the window still shows the past, and has the margin again.
+back; a fault stays. So the machine's *excursions* are followed: readings in a row that score higher
+than health did while it was learnt. Once an excursion has lasted for a window, so that its newest
+window holds none of the readings it began with, it is judged without the margin, as by the runs
+rules of control charts (Western Electric 1956). An excursion that has fallen well below its own
+peak is on its way back to health, of which the window does not know yet, and has its margin again.
 """
 
 from collections.abc import Sequence
@@ -14,22 +14,16 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import minimum_filter1d
 
 from domain.features.state import Counts
 from domain.jit import Addresses, Words, addresses_of, block_at, njit
 from domain.readings import Flags
-from domain.thresholds import threshold_of
 
 type Vector = npt.NDArray[np.float64]
 
 STAY: Final = 0.7
 """Share of its peak below which an excursion is on its way back; the same hysteresis as an
 incident's, see `domain.incidents.IncidentRules.stay`."""
-
-FEWEST_WINDOWS: Final = 20
-"""Windows of held-out scores that say how high health stays for as long as one. With fewer the
-limit is the threshold without its margin."""
 
 ROWS, PEAK = range(2)
 """Places in an excursion's memory: its readings so far, and its largest score."""
@@ -41,39 +35,11 @@ class Lasting:
 
     Attributes:
         rows: Readings that it lasts; >= 1.
-        limit: Score above which readings belong to it; in (0, 1], 1 changes no score.
+        limit: Score from which on readings belong to it; in (0, 1], 1 changes no score.
     """
 
     rows: int
     limit: float
-
-    @classmethod
-    def fit(
-        cls,
-        blocks: Sequence[Vector],
-        *,
-        rows: int,
-        threshold: float,
-        quantile: float,
-        margin: float,
-    ) -> "Lasting":
-        """Find the limit that health does not stay above for so many readings.
-
-        It is found as the threshold is, of the least score in each stretch of `rows` readings
-        instead of each reading's. It is never higher than the threshold without its margin.
-
-        Args:
-            blocks: Out-of-fold distances of contiguous rows, oldest first; at least one row.
-            rows: Readings in a window.
-            threshold: The distance whose score is 1.
-            quantile: Of health that is below a threshold.
-            margin: Factor beyond that quantile.
-        """
-        limit = threshold_of(np.concatenate(blocks), quantile=quantile, margin=1.0)
-        stayed = np.concatenate([_least(one, rows) for one in blocks])
-        if len(stayed) >= FEWEST_WINDOWS * rows:
-            limit = min(limit, threshold_of(stayed, quantile=quantile, margin=margin))
-        return cls(rows=rows, limit=min(limit / threshold, 1.0))
 
     def judged(
         self, memories: Sequence[Words], ends: Counts, scores: Vector, ready: Flags
@@ -99,15 +65,6 @@ NEVER: Final = Lasting(rows=1, limit=1.0)
 def new_memory() -> Words:
     """Return the memory of a machine that is in no excursion."""
     return np.zeros(2)
-
-
-def _least(scores: Vector, rows: int) -> Vector:
-    """Return the least of each `rows` successive scores, shape (max(n - rows + 1, 0),)."""
-    if len(scores) < rows:
-        return np.empty(0)
-    # Centred: what is nearer to an end than half the stretch looked beyond it.
-    least: Vector = minimum_filter1d(scores, rows)[rows // 2 : len(scores) - (rows - 1) // 2]
-    return least
 
 
 @njit

@@ -85,22 +85,15 @@ def fit_detector(
         return trimmed(features, lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim)
 
     blocks = out_of_fold(machines, fit, blocks=spec.blocks)
+    pooled = np.concatenate(blocks)
     if spec.threshold == "evt":
         threshold = return_level(
-            blocks,
-            return_rows=spec.return_s / period_s,
-            apart_rows=window_rows,
+            blocks, return_rows=spec.return_s / period_s, apart_rows=window_rows
         )
     else:
-        pooled = np.concatenate(blocks)
         threshold = threshold_of(pooled, quantile=spec.quantile, margin=spec.margin)
-    lasting = Lasting.fit(
-        blocks,
-        rows=window_rows,
-        threshold=threshold,
-        quantile=spec.quantile,
-        margin=spec.margin,
-    )
+    reached = threshold_of(pooled, quantile=spec.quantile, margin=1.0)
+    lasting = Lasting(rows=window_rows, limit=min(reached / threshold, 1.0))
     return fit(np.concatenate(machines)), threshold, lasting
 
 

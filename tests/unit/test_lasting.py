@@ -27,7 +27,7 @@ def _judged(scores: Vector, ready: np.ndarray | None = None, lasting: Lasting = 
 
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
-    """Learnt from three machines whose history is long enough to say how long health lasts."""
+    """Learnt from three machines."""
     past = [healthy(seed, rows=900) for seed in (1, 2, 3)]
     return Pipeline.fit(SPEC, past, machine_class(), seed=0)
 
@@ -91,31 +91,17 @@ def test_any_split_gives_the_same_scores_never_lower_ones(
     assert ((bulk > 1) >= (whole > 1)).all()
 
 
-def test_the_limit_is_what_health_does_not_stay_above() -> None:
-    """Health that reaches 6 for five readings and then is at 2 does not stay above 2."""
-    block = np.tile([2.0] * 25 + [6.0] * 5, 30)
+def test_the_limit_is_the_threshold_without_its_margin(pipeline: Pipeline) -> None:
+    """However much margin there is, what lasts has none; a return level may lie below already."""
+    past = [healthy(seed, rows=900) for seed in (1, 2, 3)]
+    wide = Pipeline.fit(replace(SPEC, margin=2.0), past, machine_class(), seed=0)
+    often = replace(SPEC, threshold="evt", return_s=1.0)
+    low = Pipeline.fit(often, past, machine_class(), seed=0)
 
-    found = Lasting.fit([block], rows=30, threshold=8.0, quantile=0.999, margin=4 / 3)
-
-    assert found.limit == pytest.approx(2.0 * 4 / 3 / 8.0)
-
-
-def test_a_short_history_gives_the_threshold_without_its_margin() -> None:
-    """Of few windows the most lasting one says little about the next."""
-    block = np.random.default_rng(0).uniform(1.0, 3.0, size=200)
-    threshold = 4 / 3 * float(np.quantile(block, 0.999))
-
-    found = Lasting.fit([block], rows=60, threshold=threshold, quantile=0.999, margin=4 / 3)
-
-    assert found.limit == pytest.approx(0.75)
-
-
-def test_a_limit_is_never_above_the_threshold() -> None:
-    """A return level may lie below the quantile; then nothing is changed."""
-    block = np.random.default_rng(0).uniform(1.0, 3.0, size=2000)
-
-    assert Lasting.fit([block], rows=5, threshold=1.5, quantile=0.999, margin=4 / 3).limit <= 1
-    assert Lasting.fit([block], rows=5000, threshold=1.5, quantile=0.999, margin=2.0).limit == 1
+    assert pipeline.lasting.rows == 20
+    assert pipeline.lasting.limit == pytest.approx(0.75)
+    assert wide.lasting.limit * wide.threshold == pytest.approx(0.75 * pipeline.threshold)
+    assert low.lasting.limit == 1
 
 
 def _faint(seed: int, *, by: float) -> History:
@@ -143,7 +129,6 @@ def test_a_faint_fault_that_lasts_is_told(pipeline: Pipeline) -> None:
     lived = _faint(1, by=_weakest_lasting(pipeline))
     found = _scored(pipeline, lived)
 
-    assert pipeline.lasting.limit < 0.8
     assert not (_scored(replace(pipeline, lasting=NEVER), lived).score > 1).any()
     assert (found.score[200:400] > 1).any()
     assert np.allclose(found.contributions.sum(axis=1), found.score)
