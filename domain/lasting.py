@@ -1,11 +1,12 @@
-"""What stays high for a whole window is judged without the margin that one reading is given.
+"""What stays high for long is judged without the margin that a single reading is given.
 
 A threshold has a margin, for a machine wanders further than its history shows. What wanders comes
 back; a fault stays. So the machine's *excursions* are followed: readings in a row that score higher
-than health did while it was learnt. Once an excursion has lasted for a window, so that its newest
-window holds none of the readings it began with, it is judged without the margin, as by the runs
-rules of control charts (Western Electric 1956). An excursion that has fallen well below its own
-peak is on its way back to health, of which the window does not know yet, and has its margin again.
+than health did while it was learnt. Once an excursion has lasted for a window, which then holds
+none of the readings it began with, and for as long as calm must last to be believed, it is judged
+without the margin, as by the runs rules of control charts (Western Electric 1956). An excursion
+that has fallen well below its own peak is on its way back to health, of which the window does not
+know yet, and has its margin again.
 """
 
 from collections.abc import Sequence

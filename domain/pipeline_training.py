@@ -93,7 +93,11 @@ def fit_detector(
     else:
         threshold = threshold_of(pooled, quantile=spec.quantile, margin=spec.margin)
     reached = threshold_of(pooled, quantile=spec.quantile, margin=1.0)
-    lasting = Lasting(rows=window_rows, limit=min(reached / threshold, 1.0))
+    lasting = Lasting(
+        # What a window no longer shows, and calm would have to last as long to be believed.
+        rows=max(window_rows, round(spec.recover_s / period_s)),
+        limit=min(reached / threshold, 1.0),
+    )
     return fit(np.concatenate(machines)), threshold, lasting
 
 

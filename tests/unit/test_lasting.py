@@ -1,4 +1,4 @@
-"""What stays high for a whole window counts without the margin; what comes and goes does not."""
+"""What stays high for long counts without the margin; what comes and goes does not."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +16,7 @@ from ray_app.beginnings import look_back
 from tests.unit.learning_samples import healthy, machine_class
 
 LASTING = Lasting(rows=5, limit=0.75)
-SPEC = PipelineSpec(window_s=20, baseline_s=200, recover_s=30)
+SPEC = PipelineSpec(window_s=20, baseline_s=200, recover_s=20)
 SURE = np.ones(100, dtype=np.bool_)
 
 
@@ -96,9 +96,11 @@ def test_the_limit_is_the_threshold_without_its_margin(pipeline: Pipeline) -> No
     past = [healthy(seed, rows=900) for seed in (1, 2, 3)]
     wide = Pipeline.fit(replace(SPEC, margin=2.0), past, machine_class(), seed=0)
     often = replace(SPEC, threshold="evt", return_s=1.0)
+    slow = Pipeline.fit(replace(SPEC, recover_s=50), past, machine_class(), seed=0)
     low = Pipeline.fit(often, past, machine_class(), seed=0)
 
     assert pipeline.lasting.rows == 20
+    assert slow.lasting.rows == 50
     assert pipeline.lasting.limit == pytest.approx(0.75)
     assert wide.lasting.limit * wide.threshold == pytest.approx(0.75 * pipeline.threshold)
     assert low.lasting.limit == 1
