@@ -58,7 +58,7 @@ _PROTOCOL: Final = {
     "nab_standard is of told changes, 60 s to the right; it is generous to who tells many "
     "(baseline `clock`), so read nab_false beside it",
     Format.NAB: "NAB's probation (15 %, at most 750 rows) is learnt from, the rest is scored; "
-    "nothing was chosen on NAB; nab_standard counts incidents opened, at the fixed threshold",
+    "no number was chosen on NAB; nab_standard counts incidents opened, at the fixed threshold",
     Format.CSV: "the first 30 % of each run are learnt from, the rest is scored",
     Format.CMAPSS: "machines of a test file are forecast by what its train file teaches, others by "
     "5-fold cross-validation; the risk model was designed with FD001's train file in sight",
