@@ -31,13 +31,14 @@ from threadpoolctl import threadpool_limits
 from domain.class_files import load_class
 from domain.laid_faults import DEFAULT_RULES, ReplayRules
 from domain.machines import MachineClass
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
 from domain.replay import evaluate
 from domain.scorecard.points import Confusion, Flags
 from domain.scorecard.protocol import at_period
 from domain.scorecard.runs import Format
+from domain.scores import Scores
 from domain.simulation.failures import Failure
 from domain.simulation.fleet import Fleet
 from ray_app.datasets import read_dataset

@@ -19,9 +19,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from domain.class_files import load_class
-from domain.pipeline import Pipeline, PipelineState
+from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
+from domain.scores import PipelineState
 from domain.simulation.fleet import Fleet
 from ray_app.moving import MoveWatch
 

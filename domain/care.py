@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from domain.anew import acting, in_effect, learning_s
 from domain.limits import vector
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.readings import Instants
+from domain.scores import Scores
 from domain.wire import format_instant
 
 WIDEST: Final = 2.0

@@ -13,8 +13,9 @@ import numpy as np
 
 from domain.changes import ChangeModel, Vector, turns
 from domain.features.kinds import LEVEL, PARTS
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.readings import Instants
+from domain.scores import Scores
 from domain.told import SHOWN, Moved, Movement
 
 

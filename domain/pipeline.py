@@ -4,25 +4,23 @@ The sweep, the stream, the backtest and the HTTP API call `Pipeline.score`; equa
 equal scores, whatever the split into calls.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from domain.changes import ChangeModel
-from domain.detectors import DETECTORS, Detector
+from domain.detectors import Detector
 from domain.detectors.contract import shares_of
-from domain.errors import ModelRejectedError, PlatformError
 from domain.features.front import FeatureModel
 from domain.features.learning import fit_features
-from domain.features.state import Counts, Memory, copied
-from domain.jit import Words
-from domain.lasting import NEVER, Lasting, new_memory
+from domain.features.state import Counts
+from domain.lasting import NEVER, Lasting
 from domain.machines import MachineClass
-from domain.package import class_from, read_package, take_prefix, with_prefix, write_package
+from domain.pipeline_package import packed, unpacked
 from domain.pipeline_spec import PipelineSpec
 from domain.pipeline_training import (
     facts,
@@ -33,83 +31,10 @@ from domain.pipeline_training import (
     without_faults,
 )
 from domain.readings import Flags, History, Instants, Matrix
-from domain.sensor_health import FaultCodes, SensorWatch, WatchMemory
-
-GOLDEN_TOLERANCE: Final = 1e-6
-"""Relative difference of golden scores that another build of a library may make."""
+from domain.scores import PipelineState, Scores
+from domain.sensor_health import SensorWatch
 
 _EVERY_ROW: Final = slice(None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PipelineState:
-    """What the pipeline remembers of one machine; `Pipeline.score` advances it in place.
-
-    Only `copy` copies it: its arrays are parts of blocks that compiled code finds by address.
-
-    Attributes:
-        features: Of the windows and baselines.
-        sensors: Of the sensor watch.
-        excursion: How long its score has been high, see `domain.lasting`.
-    """
-
-    features: Memory
-    sensors: WatchMemory
-    excursion: Words = field(default_factory=new_memory)
-
-    @property
-    def level(self) -> Matrix:
-        """Where the machine's baselines are now, shape (S,); a copy."""
-        return self.features.base.copy()
-
-    def copy(self) -> Self:
-        """Return a state that can be advanced without changing this one."""
-        return type(self)(
-            features=copied(self.features),
-            sensors=self.sensors.copy(),
-            excursion=self.excursion.copy(),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scores:
-    """Verdicts on n readings of one machine.
-
-    Attributes:
-        score: Shape (n,), >= 0; > 1 is anomalous. Distance by threshold, or, where it has been
-            high for long, by the lower limit of `Pipeline.lasting`.
-        contributions: Shape (n, S), >= 0; each row sums to its score. Fewer rows where fewer were
-            to be explained.
-        expected: Shape (n, S), what a healthy machine would have shown, in the sensor's unit.
-        ready: Shape (n,); false while window, baseline and the regimes' lags
-            fill, when a score is a guess.
-        sensor_faults: Shape (n, S), `SensorFault` codes; such values were left out of the score.
-        measured: Shape (n, F), features as measured, which `ChangeModel.score` reads.
-        regimes: Shape (n,), place of the regime that each reading was judged in.
-    """
-
-    score: npt.NDArray[np.float64]
-    contributions: Matrix
-    expected: Matrix
-    ready: npt.NDArray[np.bool_]
-    sensor_faults: FaultCodes
-    measured: Matrix = field(default_factory=lambda: np.empty((0, 0)))
-    regimes: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-
-    def __len__(self) -> int:
-        return len(self.score)
-
-    def split(self, lengths: Counts) -> Iterator[Self]:
-        """Return parts of so many rows each, `len(self)` in all, that share this one's arrays."""
-        for end, length in zip(np.cumsum(lengths).tolist(), lengths.tolist(), strict=True):
-            rows = slice(end - length, end)
-            yield type(self)(
-                score=self.score[rows],
-                contributions=self.contributions[rows],
-                expected=self.expected[rows],
-                ready=self.ready[rows],
-                sensor_faults=self.sensor_faults[rows],
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -305,26 +230,8 @@ class Pipeline:
         return self.front.transform(state.features, history.instants_us, values).features
 
     def to_package(self) -> bytes:
-        """Return the model as one blob without pickles; see `domain.package`."""
-        manifest = {
-            "spec": asdict(self.spec),
-            "machine_class": asdict(self.machine_class),
-            "threshold": self.threshold,
-            "lasting": asdict(self.lasting),
-            "window_rows": self.front.window_rows,
-            "golden_machine": self.golden.machine,
-            "known_machines": sorted(self.front.bases),
-            "about": dict(self.about),
-        }
-        golden = {"instants_us": self.golden.instants_us, "values": self.golden.values}
-        arrays = {
-            **with_prefix(self.front.to_arrays(), "front"),
-            **with_prefix(self.detector.to_arrays(), "detector"),
-            **with_prefix(self.watch.to_arrays(), "watch"),
-            **with_prefix({} if self.changes is None else self.changes.to_arrays(), "changes"),
-            **with_prefix(golden | {"score": self.golden_scores()}, "golden"),
-        }
-        return write_package(manifest, arrays)
+        """Return the model as one blob without pickles; see `domain.pipeline_package`."""
+        return packed(self)
 
     @classmethod
     def from_package(cls, blob: bytes, name: str = "package") -> Self:
@@ -337,40 +244,7 @@ class Pipeline:
         Raises:
             ModelRejectedError: Checksum, schema or golden batch do not hold.
         """
-        manifest, arrays = read_package(blob, name)
-        try:
-            pipeline = cls._from_parts(manifest, arrays)
-            scores, wanted = pipeline.golden_scores(), arrays["golden.score"]
-        except (KeyError, ValueError, TypeError, IndexError, PlatformError) as error:
-            raise ModelRejectedError(name, f"its parts do not fit: {error!r}") from error
-        if not np.allclose(scores, wanted, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
-            worst = float(np.abs(scores - wanted).max())
-            raise ModelRejectedError(name, f"its golden batch scores differ by {worst:.3g}")
-        return pipeline
-
-    @classmethod
-    def _from_parts(cls, manifest: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Self:
-        spec = PipelineSpec.from_dict(manifest["spec"])
-        golden = take_prefix(arrays, "golden")
-        machine_class = class_from(manifest["machine_class"])
-        return cls(
-            spec=spec,
-            machine_class=machine_class,
-            front=FeatureModel.from_arrays(
-                take_prefix(arrays, "front"), manifest["window_rows"], manifest["known_machines"]
-            ),
-            detector=DETECTORS[spec.detector].restore(take_prefix(arrays, "detector")),
-            threshold=float(manifest["threshold"]),
-            watch=SensorWatch.from_arrays(take_prefix(arrays, "watch"), machine_class),
-            golden=History(
-                machine=manifest["golden_machine"],
-                instants_us=golden["instants_us"],
-                values=golden["values"],
-            ),
-            lasting=Lasting(**manifest.get("lasting", asdict(NEVER))),
-            changes=ChangeModel.from_arrays(take_prefix(arrays, "changes")),
-            about=manifest["about"],
-        )
+        return unpacked(cls, blob, name)
 
     def golden_scores(self) -> npt.NDArray[np.float64]:
         """Return the scores of the golden batch, shape (n,)."""

@@ -18,9 +18,10 @@ from sklearn.metrics import davies_bouldin_score, roc_auc_score, silhouette_scor
 
 from domain.laid_faults import DEFAULT_RULES, MET_SHARE, MIN_HELD_OUT, ReplayRules, lay_fault
 from domain.machines import MachineClass
-from domain.pipeline import Pipeline, PipelineState
+from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, Instants, Matrix
+from domain.scores import PipelineState
 
 type Vector = npt.NDArray[np.float64]
 

@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 
 from domain.conditions import BY_CODE, Condition
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.readings import Instants, Matrix
+from domain.scores import Scores
 from domain.sensor_health import SensorFault
 from domain.told import SensorDid
 

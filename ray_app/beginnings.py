@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from domain.anew import begins, in_effect
-from domain.pipeline import Pipeline, PipelineState
+from domain.pipeline import Pipeline
 from domain.readings import History, Matrix, widened
+from domain.scores import PipelineState
 from storage.connect import Connection
 from storage.history import read_history
 

@@ -19,8 +19,8 @@ from domain.incidents import (
     sensor_rows,
 )
 from domain.machines import Machine
-from domain.pipeline import Scores
 from domain.readings import Flags, Instants, Matrix, ReadingBatch, later_rows, widened
+from domain.scores import Scores
 from domain.told import Movement
 from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View

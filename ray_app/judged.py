@@ -10,9 +10,9 @@ from domain.care import NO_CARE, Care, notes
 from domain.conditions import StateChanges, What, sensor_conditions
 from domain.incidents import Change, Incident, IncidentEvent
 from domain.machines import Machine
-from domain.pipeline import Scores
 from domain.readings import Instants, Matrix
 from domain.risk.outlook import Failure, IncidentMode, mode_of
+from domain.scores import Scores
 from domain.severity import severity_of
 from domain.told import SensorDid
 from ray_app.champions import Champion

@@ -9,8 +9,9 @@ from domain.care import is_cold
 from domain.conditions import GapWatch
 from domain.incidents import Cooling, IncidentRules, IncidentTracker
 from domain.machines import Machine
-from domain.pipeline import Pipeline, PipelineState
+from domain.pipeline import Pipeline
 from domain.readings import History
+from domain.scores import PipelineState
 from ray_app.beginnings import PastReadings, beginning, gone_through, look_back
 from ray_app.carried import padded, restored
 from ray_app.champions import Champion

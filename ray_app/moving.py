@@ -6,8 +6,9 @@ import numpy as np
 
 from domain.features.state import Counts
 from domain.movements import Motion, followed, movement_scores
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.readings import Instants
+from domain.scores import Scores
 from domain.told import Movement
 from ray_app.champions import Champion
 from storage.movements import Told

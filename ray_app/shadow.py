@@ -21,8 +21,8 @@ import numpy as np
 from domain.anew import acting, in_effect, unheard
 from domain.care import adjusted, is_cold
 from domain.incidents import Change, IncidentRules, IncidentTracker
-from domain.pipeline import PipelineState, Scores
 from domain.readings import Flags
+from domain.scores import PipelineState, Scores
 from observability.catalogue import SHADOW_SCORED, Metrics
 from ray_app.beginnings import beginning, gone_through, look_back
 from ray_app.champions import Champion

@@ -9,8 +9,8 @@ from domain.anew import acting, in_effect
 from domain.care import Care, is_cold
 from domain.errors import NotFoundError
 from domain.machines import MachineClass
-from domain.pipeline import Scores
 from domain.readings import History, widened
+from domain.scores import Scores
 from ray_app.beginnings import StoredReadings, beginning
 from ray_app.champions import Champion, Known
 from ray_app.console.timeline import Axis, Curve, Line, Shade, line

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 
 from domain.machines import MachineClass
-from domain.pipeline import Scores
+from domain.scores import Scores
 from ray_app.serve.inference_schema import InferenceRequest, OutputTensor, TensorMetadata
 from ray_app.serve.tensors import INSTANTS, SENSORS, Array, refused
 

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from domain.anew import acting, begins
 from domain.care import NO_CARE, Care, adjusted, notes
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.readings import History, Matrix
 from domain.risk.outlook import Failure
+from domain.scores import Scores
 from domain.sensor_health import SensorFault
 from domain.wire import format_instant
 from ray_app.beginnings import Beginning

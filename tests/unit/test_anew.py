@@ -13,7 +13,7 @@ from domain.anew import acting, begins, in_effect, since_last
 from domain.care import Care, notes
 from domain.incidents import Change
 from domain.machines import Machine
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, Matrix, ReadingBatch
 from domain.scorecard.backtest import history_run
@@ -21,6 +21,7 @@ from domain.scorecard.exam import Paper, examine
 from domain.scorecard.protocol import score_rest
 from domain.scorecard.repaired import repaired_scores
 from domain.scorecard.tally import figures
+from domain.scores import Scores
 from ray_app.beginnings import Beginning, beginning, gone_through, look_back
 from ray_app.champions import Champion
 from ray_app.judge import Judge

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from domain.changes import STAY, ChangeModel, contrasts, turns
 from domain.features.kinds import HALF, LEVEL, SIXTH, SPREAD, THIRD
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
+from domain.scores import Scores
 from tests.unit.learning_samples import healthy, history, machine_class
 
 SPEC = PipelineSpec(window_s=30, baseline_s=300, recover_s=30)

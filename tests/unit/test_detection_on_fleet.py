@@ -15,9 +15,10 @@ from domain.incidents import (
     IncidentTracker,
     sensor_rows,
 )
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
+from domain.scores import Scores
 from domain.simulation.failures import Failure
 from domain.simulation.fleet import Fleet
 

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.machines import Machine
-from domain.pipeline import Pipeline, Scores
+from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
 from domain.scorecard.backtest import history_run
 from domain.scorecard.protocol import score_rest
+from domain.scores import Scores
 from domain.wire import format_instant
 from ray_app.champions import Champion
 from ray_app.judge import Judge
