@@ -95,7 +95,8 @@ class Incident:
     """One trouble of one machine.
 
     Attributes:
-        began_us: Instant of the first anomalous reading.
+        began_us: Instant of the first of the readings that led to it: those at or above
+            `IncidentRules.stay` in a row, or the first anomalous one where that is earlier.
         opened_us: Instant of the reading that opened it.
         last_seen_us: Instant of the last reading that kept it open.
         closed_us: Instant at which it had been quiet for long enough; None while it is open.
@@ -175,6 +176,7 @@ class IncidentTracker:
         self.incident, self.cooling = incident, cooling
         self._rules = rules
         self._recent: deque[_Row] = deque(maxlen=rules.n)
+        self._raised_us: int | None = None  # since when readings would keep an incident open
 
     def advance(  # noqa: PLR0913, PLR0917 - columns of the same readings
         self,
@@ -202,6 +204,7 @@ class IncidentTracker:
         sure = scores if ready is None else np.where(ready, scores, 0.0)
         if self.incident is None and len(self._recent) == 0 and not (sure > 1).any():
             self.cooling = None if repaired is not None and repaired.any() else self.cooling
+            self._raised_us = self._raised_after(instants_us, sure, repaired)
             return []
         events: list[IncidentEvent] = []
         for at, instant in enumerate(instants_us.tolist()):
@@ -223,9 +226,22 @@ class IncidentTracker:
         """Close the incident if nothing kept it open up to `now_us`, even without new readings."""
         return list(self._close_if_quiet(now_us))
 
+    def _raised_after(
+        self, instants_us: Instants, sure: npt.NDArray[np.float64], repaired: Flags | None
+    ) -> int | None:
+        """Return since when readings have been high after readings that open nothing."""
+        broken = sure < self._rules.stay
+        first = int(np.flatnonzero(broken)[-1]) + 1 if broken.any() else 0
+        if repaired is not None and repaired.any():
+            first = max(first, int(np.flatnonzero(repaired)[-1]))
+        elif first == 0 and self._raised_us is not None:
+            return self._raised_us
+        return int(instants_us[first]) if first < len(sure) else None
+
     def _repaired(self, at_us: int) -> list[IncidentEvent]:
         """Close the incident, for the machine was repaired, and forget what was before."""
         self._recent.clear()
+        self._raised_us = None
         before, self.incident, self.cooling = self.incident, None, None
         if before is None:
             return []
@@ -234,6 +250,10 @@ class IncidentTracker:
 
     def _step(self, row: _Row) -> Iterator[IncidentEvent]:
         yield from self._close_if_quiet(row.instant_us)
+        if row.score < self._rules.stay:
+            self._raised_us = None
+        elif self._raised_us is None:
+            self._raised_us = row.instant_us
         if self.incident is not None:
             if row.score >= self._rules.stay and row.instant_us > self.incident.last_seen_us:
                 self.incident = _grown(self.incident, row)
@@ -244,7 +264,7 @@ class IncidentTracker:
         if not anomalous:
             self._recent.clear()
         elif len(anomalous) >= self._rules.k and self._may_open(anomalous, row.instant_us):
-            self.incident = _opened(anomalous, row.instant_us)
+            self.incident = _opened(anomalous, row.instant_us, self._raised_us)
             self._recent.clear()
             yield IncidentEvent(change=Change.OPENED, incident=self.incident)
 
@@ -255,6 +275,7 @@ class IncidentTracker:
         if now_us >= end_us:
             closed = replace(self.incident, closed_us=end_us)
             self.incident, self.cooling = None, cooling_of(closed, self._rules)
+            self._raised_us = None
             yield IncidentEvent(change=Change.CLOSED, incident=closed)
 
     def _may_open(self, anomalous: list[_Row], now_us: int) -> bool:
@@ -275,10 +296,11 @@ def cooling_of(closed: Incident, rules: IncidentRules) -> Cooling:
     return Cooling(until_us=until_us, peak_score=closed.peak_score)
 
 
-def _opened(anomalous: list[_Row], opened_us: int) -> Incident:
+def _opened(anomalous: list[_Row], opened_us: int, raised_us: int | None) -> Incident:
     highest = max(anomalous, key=lambda row: (row.score, row.instant_us))
+    first_us = anomalous[0].instant_us
     return Incident(
-        began_us=anomalous[0].instant_us,
+        began_us=first_us if raised_us is None else min(first_us, raised_us),
         opened_us=opened_us,
         last_seen_us=opened_us,
         peak_score=highest.score,

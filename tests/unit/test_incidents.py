@@ -1,5 +1,7 @@
 """From anomalous readings to incidents."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,6 +87,36 @@ def test_fewer_than_k_in_any_n_open_nothing() -> None:
 
     assert advance(tracker, [2.0, 2.0, 0.0, 0.0, 0.0] * 8) == []
     assert tracker.incident is None
+
+
+@given(cuts=st.lists(st.integers(0, 20), max_size=5))
+def test_an_incident_began_when_its_readings_rose(cuts: list[int]) -> None:
+    """They were high before they were anomalous: the machine did not fall ill when it was told."""
+    scores = [0.2] * 5 + [0.9] * 10 + [2.0] * 5
+    tracker, events = IncidentTracker(RULES), []
+    for first, end in pairwise(sorted({0, len(scores), *cuts})):
+        events += advance(tracker, scores[first:end], start_s=first)
+
+    assert events[0].incident.began_us == 5_000_000
+    assert events[0].incident.opened_us == 17_000_000
+    assert events[0].incident.anomalies == 3
+
+
+def test_a_repair_and_a_quiet_reading_end_what_rose_before() -> None:
+    """What was high before them led to nothing."""
+    values = np.array([0.9] * 4 + [0.1] + [0.9] * 4 + [2.0] * 3)
+    repaired = np.arange(len(values)) == 7
+    rows = np.arange(len(values)) * 1_000_000
+
+    def began(word: np.ndarray | None, cut: int) -> int:
+        tracker, events = IncidentTracker(RULES), []
+        for part in (slice(0, cut), slice(cut, None)):
+            said = None if word is None else word[part]
+            events += tracker.advance(rows[part], values[part], values[part, None], repaired=said)
+        return events[0].incident.began_us
+
+    assert [began(None, cut) for cut in range(12)] == [5_000_000] * 12
+    assert [began(repaired, cut) for cut in range(12)] == [7_000_000] * 12
 
 
 def test_readings_that_are_not_ready_count_as_healthy() -> None:
