@@ -14,7 +14,7 @@ from ray_app.serve.idempotency import Key, once
 from ray_app.serve.params import TEXT, At, ClassName, Cursor, Limit, MachineId, holder
 from ray_app.serve.routes import no_machine, utc
 from ray_app.serve.views import ModelPage, Page
-from storage import fleet, models, roster_store
+from storage import anomalies, fleet, models, roster_store
 from storage.connect import Connection
 from storage.models import ModelEvent
 from storage.pool import Pool
@@ -165,7 +165,7 @@ def _judge(on: Connection, name: str, at: datetime) -> Judge:
     machine = roster_store.load(on).machines.get(name)
     if machine is None:
         raise no_machine(name)
-    recorded = models.recorded_version(on, name, at)
+    recorded = anomalies.recorded_version(on, name, at)
     event = models.champion_at(on, machine.machine_class, at)
     if recorded is None and event is None:
         raise NotFoundError(
