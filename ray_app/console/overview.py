@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 from domain.health import URGENCY, Health
 from ray_app.serve.views import MachineView, machine_view
-from storage import fleet, incidents, quarantine
+from storage import fleet, incidents, models, quarantine, rates, sweep_history
 from storage.connect import Connection
-from storage.fleet import ModelRow, StageRate, SweepRow
 from storage.incidents import IncidentRow
+from storage.models import ModelRow
+from storage.rates import StageRate
+from storage.sweep_history import SweepRow
 
 SHOWN = 200
 """A longer table helps nobody; the API pages through all of them."""
@@ -59,15 +61,15 @@ def read(on: Connection) -> Overview:
     """Return the page's content."""
     found = fleet.machines(on, limit=SHOWN + 1)
     views = [machine_view(row) for row in found[:SHOWN]]
-    sweeps = fleet.sweeps(on, limit=1)
+    sweeps = sweep_history.listed(on, limit=1)
     return Overview(
         now=datetime.now(UTC),
         machines=tuple(sorted(views, key=_urgency)),
         truncated=len(found) > SHOWN,
         counts=_counts(views),
         incidents=incidents.incidents(on, live=True, limit=12),
-        stages=_stages(fleet.rates(on)),
-        champions=fleet.models(on, champions_only=True),
+        stages=_stages(rates.by_stage(on)),
+        champions=models.listed(on, champions_only=True),
         sweep=sweeps[0] if sweeps else None,
         quarantined=sum(quarantine.counts(on).values()),
     )

@@ -14,7 +14,7 @@ from ray_app.serve.idempotency import Key, once
 from ray_app.serve.params import TEXT, At, ClassName, Cursor, Limit, MachineId, holder
 from ray_app.serve.routes import no_machine, utc
 from ray_app.serve.views import ModelPage, Page
-from storage import anomalies, fleet, models, roster_store
+from storage import anomalies, models, roster_store
 from storage.connect import Connection
 from storage.models import ModelEvent
 from storage.pool import Pool
@@ -90,7 +90,7 @@ def _reading(router: APIRouter, pool: Pool) -> None:
         """List model versions with their label-free figures; `champion` marks those in use."""
         after = pages.decode(cursor, tuple[str, int]) if cursor else None
         with pool.session() as on:
-            found = fleet.models(on, champions_only=champions, after=after, limit=limit + 1)
+            found = models.listed(on, champions_only=champions, after=after, limit=limit + 1)
         items, following = pages.cut(found, limit, lambda last: [last.machine_class, last.version])
         return ModelPage(items=items, next_cursor=following)
 

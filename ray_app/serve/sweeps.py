@@ -11,9 +11,9 @@ from ray_app.serve import pages
 from ray_app.serve.idempotency import Key, once
 from ray_app.serve.params import NAME, Cursor, Limit, holder
 from ray_app.serve.views import SweepPage
-from storage import fleet, sweeps
-from storage.fleet import SweepRow
+from storage import sweep_history, sweeps
 from storage.pool import Pool
+from storage.sweep_history import SweepRow
 
 type SweepId = Annotated[str, Path(pattern=r"^[0-9a-zA-Z_-]{1,64}$", description="Id of a sweep")]
 
@@ -54,7 +54,7 @@ def sweep_routes(pool: Pool) -> APIRouter:
         """List sweeps, newest first."""
         before = pages.decode(cursor, tuple[datetime, str]) if cursor else None
         with pool.session() as on:
-            found = fleet.sweeps(on, before=before, limit=limit + 1)
+            found = sweep_history.listed(on, before=before, limit=limit + 1)
         items, after = pages.cut(found, limit, lambda last: [last.started_at, last.id])
         return SweepPage(items=items, next_cursor=after)
 
@@ -62,7 +62,7 @@ def sweep_routes(pool: Pool) -> APIRouter:
     def get_sweep(sweep_id: SweepId) -> SweepRow:
         """Show one sweep: whether it waits, how far it is, how it ended."""
         with pool.session() as on:
-            return fleet.sweep(on, sweep_id)
+            return sweep_history.get(on, sweep_id)
 
     @router.post("/sweeps", status_code=202, responses={202: _TAKEN})
     def start_sweep(
@@ -94,6 +94,6 @@ def sweep_routes(pool: Pool) -> APIRouter:
         """
         with pool.session() as on:
             sweeps.cancel(on, sweep_id, holder(request).name)
-            return fleet.sweep(on, sweep_id)
+            return sweep_history.get(on, sweep_id)
 
     return router

@@ -1,6 +1,7 @@
 """Model versions, what happened to them, and which one is in use."""
 
 from storage.models.events import EventKind, ModelEvent, champion_at, history, newest_event
+from storage.models.listing import ModelRow, listed
 from storage.models.stored import StoredModel, Trained, add_version, get, latest, latest_version
 from storage.models.succession import (
     challengers,
@@ -17,6 +18,7 @@ from storage.models.succession import (
 __all__ = [
     "EventKind",
     "ModelEvent",
+    "ModelRow",
     "StoredModel",
     "Trained",
     "add_version",
@@ -30,6 +32,7 @@ __all__ = [
     "latest",
     "latest_version",
     "lineage",
+    "listed",
     "newest_event",
     "promote",
     "refuse",

@@ -162,7 +162,7 @@ def test_a_failing_machine_becomes_one_incident_with_its_sensor(
         found = incidents.incidents(on)
         told = anomalies.listed(on, limit=1000)
         states = {one.name: one.score for one in fleet.machines(on)}
-        rate = fleet.rates(on)
+        rate = rates.by_stage(on)
 
     assert [(one.machine, one.root_sensor, one.state) for one in found] == [
         ("pump-2", "vibration", "open")

@@ -23,7 +23,7 @@ from domain.errors import (
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
 from observability.catalogue import SWEEP_TRIALS, Metric, NoMetrics
-from storage import failures, fleet, models, shadow, sweeps
+from storage import failures, models, shadow, sweep_history, sweeps
 from storage.connect import rows, session
 from storage.settings import StorageSettings
 from storage.shadow import Tally
@@ -74,7 +74,7 @@ class Counted(NoMetrics):
 def sweeps_of(storage: StorageSettings) -> list[Any]:
     """Return sweeps, newest first."""
     with session(storage) as on:
-        return list(fleet.sweeps(on))
+        return list(sweep_history.listed(on))
 
 
 @pytest.mark.usefixtures("cluster")
