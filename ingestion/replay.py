@@ -11,7 +11,8 @@ from ingestion.files import FileSpec, read
 from ingestion.kafka import KafkaSink, ensure_topic
 from ingestion.publish import PER_MESSAGE, Pace, Piece, publish
 from ingestion.settings import KafkaSettings
-from observability.catalogue import PRODUCE_ERRORS, PRODUCED, Metrics, NoMetrics
+from observability.catalogue import PRODUCE_ERRORS, PRODUCED
+from observability.metric import Metrics, NoMetrics
 from storage import roster_store
 from storage.connect import Connection, session
 from storage.settings import StorageSettings

@@ -18,7 +18,8 @@ from domain.errors import ModelRejectedError, NoChampionError, PlatformError
 from domain.pipeline import Pipeline
 from domain.risk.class_risk import ClassRisk
 from domain.roster import Roster
-from observability.catalogue import MODEL_REFUSED, MODEL_VERSION, Metrics
+from observability.catalogue import MODEL_REFUSED, MODEL_VERSION
+from observability.metric import Metrics
 
 _log = logging.getLogger(__name__)
 

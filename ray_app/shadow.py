@@ -22,7 +22,8 @@ import numpy.typing as npt
 from domain.care import adjusted, is_cold
 from domain.incidents import Change, IncidentRules, IncidentTracker
 from domain.pipeline import PipelineState, Scores
-from observability.catalogue import SHADOW_SCORED, Metrics
+from observability.catalogue import SHADOW_SCORED
+from observability.metric import Metrics
 from ray_app.champions import Champion
 from ray_app.judge import Past, look_back, trained_until
 from ray_app.judged import View

@@ -21,7 +21,7 @@ from domain.machines import MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.champions import Champions
 from ray_app.console.app import build as build_console
 from ray_app.registry import PostgresRegistry

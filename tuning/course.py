@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 from domain.errors import PlatformError
 from domain.labelled import Piece
 from domain.pipeline_spec import PipelineSpec
-from observability.catalogue import SWEEP_SECONDS, SWEEP_TRIALS, Metrics
+from observability.catalogue import SWEEP_SECONDS, SWEEP_TRIALS
+from observability.metric import Metrics
 from storage import models, sweeps
 from storage.connect import session
 from storage.settings import StorageSettings

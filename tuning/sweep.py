@@ -16,7 +16,7 @@ import uuid
 from dataclasses import replace
 
 from domain.errors import BadInputError, PlatformError
-from observability.catalogue import Metrics, NoMetrics
+from observability.metric import Metrics, NoMetrics
 from storage import sweeps
 from storage.connect import session
 from storage.settings import StorageSettings

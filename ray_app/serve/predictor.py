@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 
-from observability.catalogue import PREDICT_LATENCY, PREDICT_REQUESTS, Metrics
+from observability.catalogue import PREDICT_LATENCY, PREDICT_REQUESTS
+from observability.metric import Metrics
 from ray_app.champions import Champions
 from ray_app.serve.asgi import (
     ClientGoneError,

@@ -11,7 +11,7 @@ from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
 from ingestion.settings import KafkaSettings
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.champions import Champion
 from ray_app.scorer_actor import ScorerActor
 from ray_app.shadow import Shadow

@@ -22,7 +22,8 @@ from domain.errors import (
 )
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
-from observability.catalogue import SWEEP_TRIALS, Metric, NoMetrics
+from observability.catalogue import SWEEP_TRIALS
+from observability.metric import Metric, NoMetrics
 from storage import failures, models, shadow, sweep_history, sweeps
 from storage.connect import rows, session
 from storage.settings import StorageSettings
