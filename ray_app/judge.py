@@ -24,8 +24,8 @@ from domain.machines import Machine
 from domain.pipeline import Pipeline, PipelineState, Scores
 from domain.readings import History, Instants, Matrix, ReadingBatch, later_rows
 from ray_app.carried import padded, restored
-from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View
+from ray_app.known import Champion
 from ray_app.risk_watch import PastSteps, RiskWatch
 from ray_app.serve.verdict import widened
 from storage.verdicts import Kind, Live

@@ -14,7 +14,7 @@ from domain.pipeline import Scores
 from domain.readings import Instants, Matrix
 from domain.risk.outlook import Failure, IncidentMode, mode_of
 from domain.severity import severity_of
-from ray_app.champions import Champion
+from ray_app.known import Champion
 from ray_app.serve.verdict import contributions, faults_of
 from storage import verdicts
 from storage.verdicts import Anomaly, Contribution, Kind, State

@@ -24,9 +24,9 @@ from domain.incidents import Change, IncidentRules, IncidentTracker
 from domain.pipeline import PipelineState, Scores
 from observability.catalogue import SHADOW_SCORED
 from observability.metric import Metrics
-from ray_app.champions import Champion
 from ray_app.judge import Past, look_back, trained_until
 from ray_app.judged import View
+from ray_app.known import Champion
 from ray_app.serve.verdict import widened
 from storage import shadow
 from storage.connect import Connection

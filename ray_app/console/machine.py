@@ -11,8 +11,8 @@ from domain.errors import NotFoundError
 from domain.machines import MachineClass
 from domain.pipeline import Scores
 from domain.readings import History
-from ray_app.champions import Champion, Known
 from ray_app.console.timeline import Axis, Curve, Line, Shade, line
+from ray_app.known import Champion, Known
 from ray_app.serve.verdict import contributions, widened
 from ray_app.serve.views import MachineView, machine_view
 from storage import feedback, fleet, incidents

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from domain.readings import History, Matrix
-from ray_app.champions import Champion
+from ray_app.known import Champion
 from ray_app.serve.arrow_table import (
     MACHINE,
     TIME,

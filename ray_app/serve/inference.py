@@ -16,7 +16,8 @@ from domain.errors import NotFoundError
 from domain.readings import History
 from observability.catalogue import PREDICT_LATENCY, PREDICT_REQUESTS
 from observability.metric import Metrics
-from ray_app.champions import Champion, Champions, await_refresh
+from ray_app.champions import Champions, await_refresh
+from ray_app.known import Champion
 from ray_app.serve import tensor_outputs, tensors
 from ray_app.serve.asgi import (
     ClientGoneError,

@@ -6,7 +6,8 @@ from domain.care import is_cold
 from domain.errors import NotFoundError, PlatformError
 from domain.readings import History
 from domain.risk.outlook import Failure
-from ray_app.champions import Champion, Champions, await_refresh
+from ray_app.champions import Champions, await_refresh
+from ray_app.known import Champion
 from ray_app.risk_watch import PastSteps, book_of
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest

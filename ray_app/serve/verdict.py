@@ -13,7 +13,7 @@ from domain.readings import History, Instants, Matrix
 from domain.risk.outlook import Failure
 from domain.sensor_health import SensorFault
 from domain.wire import format_instant
-from ray_app.champions import Champion
+from ray_app.known import Champion
 from ray_app.serve.schema import (
     DataQuality,
     ModelUsed,
