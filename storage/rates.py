@@ -5,7 +5,7 @@ from datetime import datetime
 
 from storage.connect import Connection, rows
 
-_FRESH_S = 15
+_FRESH_S = 15.0
 """A worker that has not refreshed its row for this long does not count any more."""
 
 
@@ -44,7 +44,7 @@ def report(  # noqa: PLR0913 - one argument per column
     )
 
 
-def current(on: Connection, *, within_s: float = 15.0) -> list[Rate]:
+def current(on: Connection, *, within_s: float = _FRESH_S) -> list[Rate]:
     """Return the workers that reported within the last seconds, by stage and name."""
     found = rows(
         on,

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from storage.connect import Connection, rows
+from storage.models.succession import LAST_EVENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +41,12 @@ class ModelRow:
     reason: str | None
 
 
-# The champion is the last promoted or rolled-back version of its class.
-_MODELS = """
-WITH champion AS (
-    SELECT DISTINCT ON (machine_class) machine_class, version, at, actor, reason
-    FROM model_events WHERE event IN ('promoted', 'rolled_back')
-    ORDER BY machine_class, id DESC
-)
+_MODELS = f"""
 SELECT m.machine_class, m.version, c.version IS NOT NULL, m.run_id, m.sha256,
        octet_length(m.package), m.metrics, m.params, m.created_at, c.at, c.actor, c.reason
 FROM models m
-LEFT JOIN champion c ON c.machine_class = m.machine_class AND c.version = m.version
-"""
+LEFT JOIN ({LAST_EVENTS}) AS c ON c.machine_class = m.machine_class AND c.version = m.version
+"""  # noqa: S608 - constants
 
 
 def listed(
