@@ -31,8 +31,6 @@ from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard, Policy
 from ray_app.serve.inference import InferenceApp
 from ray_app.serve.predictor import PredictApp
-from ray_app.serve.remembered import Remembered
-from ray_app.serve.scorer import Scorer
 from storage import api_keys, copy_format, models, partitions, roster_store
 from storage.connect import session
 from storage.pool import Pool
@@ -120,7 +118,7 @@ class Site:
             champions=self.champions,
             guard=guard,
         )
-        scorer = Scorer(self.champions, Remembered(registry))
+        scorer = context.scorer()
         self.apps: tuple[tuple[str, App], ...] = (
             ("/api/v1/predict", PredictApp(scorer, self.champions, guard, NoMetrics())),
             ("/v2", InferenceApp(scorer, self.champions, guard, NoMetrics())),

@@ -25,7 +25,7 @@ from ray_app.serve.asgi import (
     Scope,
     Send,
     header,
-    lifespan,
+    is_request,
     read_body,
     send_json,
 )
@@ -68,10 +68,8 @@ class InferenceApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or go through the lifespan."""
-        if scope["type"] == "lifespan":
-            await lifespan(receive, send, self._champions.start, self._champions.close)
-            return
-        if scope["type"] != "http":
+        live = self._champions
+        if not await is_request(scope, receive, send, live.start, live.close):
             return
         try:
             await self._respond(scope, receive, send)
