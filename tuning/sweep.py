@@ -22,7 +22,8 @@ from storage import sweeps
 from storage.connect import session
 from storage.settings import StorageSettings
 from tuning import data, risk
-from tuning.course import Course, Say, SweepOutcome
+from tuning.course import Course, Say
+from tuning.outcome import SweepOutcome
 from tuning.settings import TuningSettings
 
 _log = logging.getLogger(__name__)
