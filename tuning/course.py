@@ -18,6 +18,7 @@ from tuning import data, labelled
 from tuning.challenger import Challenger
 from tuning.data import Dataset, Selection
 from tuning.objective import TrialRecord
+from tuning.outcome import SweepOutcome
 from tuning.promotion import Decision, Gate, Replayed, Shadowed, decide
 from tuning.run_log import RunLog
 from tuning.settings import TuningSettings
@@ -25,9 +26,9 @@ from tuning.tracking import Tracking
 
 if TYPE_CHECKING:
     from tuning.publish import Version
-from tuning.outcome import SweepOutcome
 
 _log = logging.getLogger(__name__)
+
 type Say = Callable[[str], None]
 
 
