@@ -23,8 +23,10 @@ from observability.metric import Metrics
 from ray_app.known import Champion, Known
 
 _log = logging.getLogger(__name__)
+
 POLL_S = 1.0
 """How late a promotion is noticed at most; the question is one small index look-up."""
+
 _WARM_ROWS = 8
 
 
@@ -172,10 +174,9 @@ class Champions:
                 # It would come to nothing more than this: nobody waits for its scores.
                 _log.warning("%s; nothing scores in shadow", error)
                 current.pop(name, None)
-                return
-            self._metrics.add(MODEL_REFUSED, consumer=self._consumer)
-            _log.error("%s; the old one serves on", error)
-            self._registry.refuse(name, version, str(error))
+            else:
+                self._tell_refused(error)
+                self._registry.refuse(name, version, str(error))
             return
         before = current.get(name)
         current[name] = Champion(
@@ -201,11 +202,14 @@ class Champions:
                 risk = _fitting(self._registry.risk_package(name, version), label, champion)
             except ModelRejectedError as error:
                 self._refused.add(key)
-                self._metrics.add(MODEL_REFUSED, consumer=self._consumer)
-                _log.error("%s; the old one serves on", error)
+                self._tell_refused(error)
                 continue
             current[name] = replace(champion, risk=risk.numbered(version))
             _log.info("%s is in use", label)
+
+    def _tell_refused(self, error: ModelRejectedError) -> None:
+        self._metrics.add(MODEL_REFUSED, consumer=self._consumer)
+        _log.error("%s; the old one serves on", error)
 
 
 def _fitting(package: bytes, label: str, champion: Champion) -> ClassRisk:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ray_app.producer_plan import ProducerPlan
 
 HTTP_PORT = 8000
+
 type Say = Callable[[str], None]
 
 

@@ -115,20 +115,14 @@ LAST_EVENTS = """
 SELECT DISTINCT ON (machine_class) machine_class, version, at, actor, reason FROM model_events
 WHERE event IN ('promoted', 'rolled_back') ORDER BY machine_class, id DESC
 """
-
-
 _CHAMPIONS = (
     f"SELECT {COLUMNS} FROM models JOIN ({LAST_EVENTS}) AS champions "  # noqa: S608 - constants
     "USING (machine_class, version) {where} ORDER BY machine_class"
 )
-
-
 _VERSIONS = (
     f"SELECT machine_class, version, sha256 FROM models JOIN ({LAST_EVENTS}) AS champions "  # noqa: S608 - constants
     "USING (machine_class, version)"
 )
-
-
 _CHALLENGERS = (
     "SELECT DISTINCT ON (m.machine_class) m.machine_class, m.version, m.sha256 FROM models AS m "  # noqa: S608 - constants
     f"JOIN ({LAST_EVENTS}) AS c ON c.machine_class = m.machine_class AND c.version < m.version "
