@@ -15,7 +15,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 
@@ -57,34 +57,58 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
         # Workers inherit it, and find the addresses there.
         os.environ["MILLWRIGHT_HOME"] = str(settings.home)
         supervisor = stack.enter_context(Supervisor(keep_open=(held,)))
-        pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="bring-up")
-        # Not awaited: who waits for a service that is being stopped is told by its supervisor.
-        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        started = pool.submit(_bring_up, settings, supervisor, pool, say)
-        say("Ray: starting")
-        began = time.monotonic()
-        ray = stack.enter_context(ray_cluster)
-        # Ray puts handlers of its own in place of ours.
-        stack.enter_context(_ended_by_signals())
-        say(f"Ray answers, its dashboard on {ray.dashboard} ({time.monotonic() - began:.1f} s)")
-        up = started.result()
-        told = _running(up.settings, ray)
-        state.write(settings.home, told)
-        crew = Crew(on_failure=lambda name, why: say(f"{name} failed and is run again: {why}"))
-        stack.callback(crew.close)
-        watchers = stack.enter_context(ExitStack())
-        yield Platform(
-            settings=up.settings,
-            cluster=ray,
-            crew=crew,
-            supervisor=supervisor,
-            say=say,
-            dashboard=ray.dashboard,
-            _begin_mlflow=up.begin_mlflow,
-            _running=told,
-            _watchers=watchers,
-        )
+        started = _begin_services(stack, settings, supervisor, say)
+        ray = _enter(stack, ray_cluster, say)
+        yield _platform(stack, started.result(), ray, supervisor, say)
         say("stopping: the actors finish what they hold, then everything ends")
+
+
+def _begin_services(
+    stack: ExitStack, settings: Settings, supervisor: Supervisor, say: Say
+) -> Future[services.Services]:
+    """Start the services beside whatever follows."""
+    pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="bring-up")
+    # Not awaited: who waits for a service that is being stopped is told by its supervisor.
+    stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+    return pool.submit(_bring_up, settings, supervisor, pool, say)
+
+
+def _enter(
+    stack: ExitStack, ray_cluster: AbstractContextManager[cluster.Cluster], say: Say
+) -> cluster.Cluster:
+    say("Ray: starting")
+    began = time.monotonic()
+    ray = stack.enter_context(ray_cluster)
+    # Ray puts handlers of its own in place of ours.
+    stack.enter_context(_ended_by_signals())
+    say(f"Ray answers, its dashboard on {ray.dashboard} ({time.monotonic() - began:.1f} s)")
+    return ray
+
+
+def _platform(
+    stack: ExitStack,
+    up: services.Services,
+    ray: cluster.Cluster,
+    supervisor: Supervisor,
+    say: Say,
+) -> Platform:
+    """Tell other commands where everything is; return the platform, its crew still empty."""
+    settings = up.settings
+    told = _running(settings, ray)
+    state.write(settings.home, told)
+    crew = Crew(on_failure=lambda name, why: say(f"{name} failed and is run again: {why}"))
+    stack.callback(crew.close)
+    return Platform(
+        settings=settings,
+        cluster=ray,
+        crew=crew,
+        supervisor=supervisor,
+        say=say,
+        dashboard=ray.dashboard,
+        _begin_mlflow=up.begin_mlflow,
+        _running=told,
+        _watchers=stack.enter_context(ExitStack()),
+    )
 
 
 def _ray(settings: Settings, cpus: int | None) -> AbstractContextManager[cluster.Cluster]:
