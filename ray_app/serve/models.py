@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
@@ -75,13 +76,14 @@ class Judge:
 def model_routes(pool: Pool) -> APIRouter:
     """Return models and what may be done about them."""
     router = APIRouter(tags=["models"])
-    _reading(router, pool)
+    _listing(router, pool)
+    _judging(router, pool)
     _changing(router, pool)
     return router
 
 
-def _reading(router: APIRouter, pool: Pool) -> None:
-    """Add what only looks."""
+def _listing(router: APIRouter, pool: Pool) -> None:
+    """Add versions and what happened to them."""
 
     @router.get("/models")
     def list_models(
@@ -113,6 +115,10 @@ def _reading(router: APIRouter, pool: Pool) -> None:
         items, after = pages.cut(found, limit, lambda last: [last.id])
         return EventPage(items=items, next_cursor=after)
 
+
+def _judging(router: APIRouter, pool: Pool) -> None:
+    """Add who judges a machine."""
+
     @router.get("/machines/{machine_id}/model")
     def judge_of_machine(machine_id: MachineId, at: At = None) -> Judge:
         """Say which version scored a machine at an instant: what scores it now without `at`."""
@@ -131,14 +137,8 @@ def _changing(router: APIRouter, pool: Pool) -> None:
         idempotency_key: Key = None,
     ) -> ChampionNow:
         """Make a version the champion. Needs a key of an owner."""
-        actor = holder(request, "owner").name
-
-        def promote() -> ChampionNow:
-            with pool.session() as on:
-                models.promote(on, machine_class, asked.version, actor=actor, reason=asked.reason)
-            return ChampionNow(machine_class=machine_class, version=asked.version)
-
-        return once(pool, request, idempotency_key, asked, work=promote, shape=ChampionNow)
+        work = partial(_promote, pool, machine_class, asked, holder(request, "owner").name)
+        return once(pool, request, idempotency_key, asked, work=work, shape=ChampionNow)
 
     @router.post("/models/{machine_class}/rollback")
     def rollback_model(
@@ -151,14 +151,21 @@ def _changing(router: APIRouter, pool: Pool) -> None:
 
         Twice goes back two champions: give an Idempotency-Key where an answer may get lost.
         """
-        actor, why = holder(request, "owner").name, (asked or RollbackAsked()).reason
+        given = asked or RollbackAsked()
+        work = partial(_rollback, pool, machine_class, given, holder(request, "owner").name)
+        return once(pool, request, idempotency_key, asked, work=work, shape=ChampionNow)
 
-        def rollback() -> ChampionNow:
-            with pool.session() as on:
-                version = models.rollback(on, machine_class, actor=actor, reason=why)
-            return ChampionNow(machine_class=machine_class, version=version)
 
-        return once(pool, request, idempotency_key, asked, work=rollback, shape=ChampionNow)
+def _promote(pool: Pool, machine_class: str, asked: PromotionAsked, actor: str) -> ChampionNow:
+    with pool.session() as on:
+        models.promote(on, machine_class, asked.version, actor=actor, reason=asked.reason)
+    return ChampionNow(machine_class=machine_class, version=asked.version)
+
+
+def _rollback(pool: Pool, machine_class: str, asked: RollbackAsked, actor: str) -> ChampionNow:
+    with pool.session() as on:
+        version = models.rollback(on, machine_class, actor=actor, reason=asked.reason)
+    return ChampionNow(machine_class=machine_class, version=version)
 
 
 def _judge(on: Connection, name: str, at: datetime) -> Judge:

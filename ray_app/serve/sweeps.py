@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Request, Response
@@ -48,6 +49,13 @@ _TAKEN: Final[dict[str, Any]] = {
 def sweep_routes(pool: Pool) -> APIRouter:
     """Return sweeps: those that were, and how to ask for one."""
     router = APIRouter(tags=["sweeps"])
+    _reading(router, pool)
+    _asking(router, pool)
+    return router
+
+
+def _reading(router: APIRouter, pool: Pool) -> None:
+    """Add what only looks."""
 
     @router.get("/sweeps")
     def list_sweeps(limit: Limit = 50, cursor: Cursor = "") -> SweepPage:
@@ -64,6 +72,10 @@ def sweep_routes(pool: Pool) -> APIRouter:
         with pool.session() as on:
             return sweep_history.get(on, sweep_id)
 
+
+def _asking(router: APIRouter, pool: Pool) -> None:
+    """Add how a sweep is asked for, and taken back while it waits."""
+
     @router.post("/sweeps", status_code=202, responses={202: _TAKEN})
     def start_sweep(
         asked: SweepAsked, request: Request, response: Response, idempotency_key: Key = None
@@ -76,13 +88,8 @@ def sweep_routes(pool: Pool) -> APIRouter:
         wish = sweeps.Wish(
             sweep=uuid.uuid4().hex[:12], actor=holder(request).name, **asked.model_dump()
         )
-
-        def ask() -> SweepTaken:
-            with pool.session() as on:
-                sweeps.ask(on, wish)
-            return SweepTaken(id=wish.sweep, machine_class=wish.machine_class, state="queued")
-
-        taken = once(pool, request, idempotency_key, asked, work=ask, shape=SweepTaken)
+        work = partial(_ask, pool, wish)
+        taken = once(pool, request, idempotency_key, asked, work=work, shape=SweepTaken)
         response.headers["location"] = f"/api/v1/sweeps/{taken.id}"
         return taken
 
@@ -96,4 +103,8 @@ def sweep_routes(pool: Pool) -> APIRouter:
             sweeps.cancel(on, sweep_id, holder(request).name)
             return sweep_history.get(on, sweep_id)
 
-    return router
+
+def _ask(pool: Pool, wish: sweeps.Wish) -> SweepTaken:
+    with pool.session() as on:
+        sweeps.ask(on, wish)
+    return SweepTaken(id=wish.sweep, machine_class=wish.machine_class, state="queued")
