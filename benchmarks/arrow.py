@@ -77,6 +77,11 @@ class _Memory:
     def before(self, machine: str, instant_us: int, rows: int) -> History:  # noqa: ARG002 - the same
         return _history(0, 0, machine)
 
+    def since(self, machine: str, from_us: int, before_us: int, rows: int) -> History:
+        """Return no readings."""
+        del from_us
+        return self.before(machine, before_us, rows)
+
     def newest(self, machine: str, rows: int) -> History:  # noqa: ARG002 - the same
         return _history(0, 0, machine)
 

@@ -4,7 +4,8 @@
 
 Every machine of a simulated fleet has a state of its own; each step brings one new reading of each.
 `one` calls `Pipeline.score` machine by machine, `each` calls `Pipeline.score_each` for all of them,
-`rows` gives many readings of one machine in one call: the floor, for nothing is asked per call.
+`moves` is `each` and the look for machines that move, as the stream's scorer takes it, `rows` gives
+many readings of one machine in one call: the floor, for nothing is asked per call.
 Microseconds of processor time per reading, so that other work hardly counts; median of the
 rounds; the last line is JSON. Pools of threads are held to one, whose spinning would count.
 """
@@ -22,6 +23,7 @@ from domain.pipeline import Pipeline, PipelineState
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
 from domain.simulation.fleet import Fleet
+from ray_app.moving import MoveWatch
 
 START_US = 1_700_000_000_000_000
 LEARNT_S = 900
@@ -43,15 +45,19 @@ def main() -> None:
         name = f"{spec.features}-{spec.detector}"
         one = [_one(pipeline, histories[0], given.machines) for _ in range(given.rounds)]
         each = [_each(pipeline, histories[0], given.machines) for _ in range(given.rounds)]
+        moves = [
+            _each(pipeline, histories[0], given.machines, look=True) for _ in range(given.rounds)
+        ]
         rows = [_rows(pipeline, histories[0]) for _ in range(given.rounds)]
         found |= {
             f"{name} one_us": median(one),
             f"{name} each_us": median(each),
+            f"{name} moves_us": median(moves),
             f"{name} rows_us": median(rows),
         }
         print(
             f"{name:24} one {median(one):6.1f} µs, each {median(each):6.1f} µs, "
-            f"rows {median(rows):6.1f} µs"
+            f"moves {median(moves):6.1f} µs, rows {median(rows):6.1f} µs"
         )
     print(json.dumps(found))
 
@@ -84,13 +90,17 @@ def _one(pipeline: Pipeline, past: History, machines: int) -> float:
     return 1e6 * (process_time() - began) / (machines * STEPS)
 
 
-def _each(pipeline: Pipeline, past: History, machines: int) -> float:
+def _each(pipeline: Pipeline, past: History, machines: int, *, look: bool = False) -> float:
     """Return microseconds per reading, one of each machine in one call."""
     states, half = _states(pipeline, past, machines), len(past) // 2
+    watch, keys, ends = MoveWatch({}), list(range(machines)), np.arange(1, machines + 1)
     began = process_time()
     for step in range(half, half + STEPS):
         at = np.repeat(past.instants_us[step : step + 1], machines)
-        pipeline.score_each(states, at, np.repeat(past.values[step : step + 1], machines, axis=0))
+        values = np.repeat(past.values[step : step + 1], machines, axis=0)
+        scores = pipeline.score_each(states, at, values)
+        if look:
+            watch.look(pipeline, keys, ends, at, scores)
     return 1e6 * (process_time() - began) / (machines * STEPS)
 
 

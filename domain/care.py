@@ -15,9 +15,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from domain.anew import acting, in_effect, learning_s
 from domain.limits import vector
 from domain.pipeline import Pipeline, Scores
 from domain.readings import Instants
+from domain.wire import format_instant
 
 WIDEST: Final = 2.0
 """A score of a machine without any history is divided by this."""
@@ -48,10 +50,13 @@ class Care:
     Attributes:
         factors: Sensor name → factor on its part in a score; 1 where there is none.
         windows: Periods of maintenance, of the machine or of its class.
+        anew_us: From when on its level is to be learnt anew, for it was repaired; ascending
+            microseconds UTC, see `domain.anew`.
     """
 
     factors: Mapping[str, float] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
+    anew_us: tuple[int, ...] = ()
 
     def under_maintenance(
         self, instants_us: Instants, *, settle_us: int = 0
@@ -126,9 +131,22 @@ def adjusted(
     return replace(scores, score=score, contributions=parts)
 
 
-def notes(pipeline: Pipeline, care: Care, instant_us: int, first_us: int | None) -> tuple[str, ...]:
+def notes(
+    pipeline: Pipeline,
+    care: Care,
+    instant_us: int,
+    first_us: int | None,
+    *,
+    machine: str | None = None,
+) -> tuple[str, ...]:
     """Return in words what limits or changes the score of a reading, for people."""
     told = []
+    word = in_effect(acting(pipeline, machine, care.anew_us), instant_us)
+    if word is not None:
+        told.append(
+            f"repaired: the level is learnt anew since {format_instant(word)}, from the first "
+            f"{learning_s(pipeline):.0f} s of readings"
+        )
     if first_us is not None:
         wide = float(widening(pipeline, np.array([instant_us], dtype=np.int64), first_us)[0])
         if wide > 1:

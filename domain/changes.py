@@ -15,12 +15,13 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from domain.detectors.contract import shares_of
 from domain.detectors.ensemble import Ensemble, fit_scales
 from domain.features.kinds import LEVEL, PARTS
 from domain.features.robust import deviation, without_void
 from domain.features.trust import doubted
 from domain.package import take_prefix, with_prefix
-from domain.readings import Matrix
+from domain.readings import Flags, Matrix
 from domain.thresholds import out_of_fold, threshold_of, trimmed
 
 STAY: Final = 0.7
@@ -28,7 +29,6 @@ STAY: Final = 0.7
 same hysteresis as an incident's, see `domain.incidents.IncidentRules.stay`."""
 
 type Vector = npt.NDArray[np.float64]
-type Flags = npt.NDArray[np.bool_]
 
 
 class ChangeSpec(Protocol):
@@ -146,6 +146,16 @@ class ChangeModel:
         rows = _standardised(moved, self.centre, self.spread, self.freedom)
         scores: Vector = self.detector.score(rows) / self.threshold
         return scores
+
+    def shares(self, measured: Matrix) -> Matrix:
+        """Return each sensor's share in how much the machine moves, shape (n, S); rows sum to 1.
+
+        Args:
+            measured: As for `score`.
+        """
+        moved = contrasts(measured, self.kinds)
+        rows = _standardised(moved, self.centre, self.spread, self.freedom)
+        return shares_of(self.detector.attribute(rows), moved.shape[1] // len(_parts(self.kinds)))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all arrays."""

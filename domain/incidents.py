@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.errors import BadInputError
-from domain.readings import Instants, Matrix
+from domain.readings import Flags, Instants, Matrix
 from domain.sensor_health import FaultCodes, SensorFault
 
 
@@ -122,10 +122,17 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentEvent:
-    """A change of an incident, with the incident after it."""
+    """A change of an incident, with the incident after it.
+
+    Attributes:
+        change: What happened.
+        incident: After it.
+        repaired: It closed because the machine was repaired, see `domain.anew`.
+    """
 
     change: Change
     incident: Incident
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,13 +176,14 @@ class IncidentTracker:
         self._rules = rules
         self._recent: deque[_Row] = deque(maxlen=rules.n)
 
-    def advance(
+    def advance(  # noqa: PLR0913, PLR0917 - columns of the same readings
         self,
         instants_us: Instants,
         scores: npt.NDArray[np.float64],
         contributions: Matrix,
         ready: npt.NDArray[np.bool_] | None = None,
         seen: Seen | None = None,
+        repaired: Flags | None = None,
     ) -> list[IncidentEvent]:
         """Take in scored readings; return what they changed, oldest first.
 
@@ -188,12 +196,17 @@ class IncidentTracker:
             contributions: Shape (n, S), non-negative.
             ready: Shape (n,); rows that are not count as healthy. All are when left out.
             seen: Of the n readings, kept of the one with the largest score.
+            repaired: Shape (n,), readings from which on the level is learnt anew: what was open
+                before is over with them.
         """
         sure = scores if ready is None else np.where(ready, scores, 0.0)
         if self.incident is None and len(self._recent) == 0 and not (sure > 1).any():
+            self.cooling = None if repaired is not None and repaired.any() else self.cooling
             return []
         events: list[IncidentEvent] = []
         for at, instant in enumerate(instants_us.tolist()):
+            if repaired is not None and repaired[at]:
+                events += self._repaired(instant)
             shown = None if seen is None else (seen.observed[at], seen.expected[at])
             row = _Row(instant, float(sure[at]), contributions[at], shown)
             for event in self._step(row):
@@ -209,6 +222,15 @@ class IncidentTracker:
     def quiet_until(self, now_us: int) -> list[IncidentEvent]:
         """Close the incident if nothing kept it open up to `now_us`, even without new readings."""
         return list(self._close_if_quiet(now_us))
+
+    def _repaired(self, at_us: int) -> list[IncidentEvent]:
+        """Close the incident, for the machine was repaired, and forget what was before."""
+        self._recent.clear()
+        before, self.incident, self.cooling = self.incident, None, None
+        if before is None:
+            return []
+        closed = replace(before, closed_us=max(at_us, before.last_seen_us))
+        return [IncidentEvent(change=Change.CLOSED, incident=closed, repaired=True)]
 
     def _step(self, row: _Row) -> Iterator[IncidentEvent]:
         yield from self._close_if_quiet(row.instant_us)

@@ -12,6 +12,7 @@ from math import isfinite, nan
 import numpy as np
 import numpy.typing as npt
 
+from domain.anew import begins
 from domain.laid_faults import MET_SHARE
 from domain.pipeline import Pipeline
 from domain.readings import History
@@ -26,12 +27,15 @@ class Piece:
         inside: Shape (n,), the readings of the period.
         healthy: Shape (n,), readings known to be healthy; all of `inside` if it was a false alarm.
         failure: The period is a failure; else an alarm that a person called false.
+        words: From when on the level is learnt anew: of a machine that was repaired since, whose
+            level of then no later model knows, from the first reading on.
     """
 
     history: History
     inside: npt.NDArray[np.bool_]
     healthy: npt.NDArray[np.bool_]
     failure: bool
+    words: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +98,8 @@ def judge_labelled(pipeline: Pipeline, pieces: Sequence[Piece]) -> LabelResult:
     right, alarms, healthy = [], 0, 0
     for one in pieces:
         state = pipeline.new_state(one.history.machine)
-        scores = pipeline.score(state, one.history.instants_us, one.history.values)
+        at = one.history.instants_us
+        scores = pipeline.score(state, at, one.history.values, anew=begins(at, one.words))
         told = (scores.score > 1) & scores.ready
         met = bool(told[one.inside].mean() >= MET_SHARE)
         right.append(met is one.failure)

@@ -14,10 +14,13 @@ from threadpoolctl import threadpool_limits
 
 from domain.changes import ChangeModel
 from domain.detectors import DETECTORS, Detector
+from domain.detectors.contract import shares_of
 from domain.errors import ModelRejectedError, PlatformError
 from domain.features.front import FeatureModel
 from domain.features.learning import fit_features
 from domain.features.state import Counts, Memory, copied
+from domain.jit import Words
+from domain.lasting import NEVER, Lasting, new_memory
 from domain.machines import MachineClass
 from domain.package import class_from, read_package, take_prefix, with_prefix, write_package
 from domain.pipeline_spec import PipelineSpec
@@ -29,7 +32,7 @@ from domain.pipeline_training import (
     usable_histories,
     without_faults,
 )
-from domain.readings import History, Instants, Matrix
+from domain.readings import Flags, History, Instants, Matrix
 from domain.sensor_health import FaultCodes, SensorWatch, WatchMemory
 
 GOLDEN_TOLERANCE: Final = 1e-6
@@ -47,14 +50,25 @@ class PipelineState:
     Attributes:
         features: Of the windows and baselines.
         sensors: Of the sensor watch.
+        excursion: How long its score has been high, see `domain.lasting`.
     """
 
     features: Memory
     sensors: WatchMemory
+    excursion: Words = field(default_factory=new_memory)
+
+    @property
+    def level(self) -> Matrix:
+        """Where the machine's baselines are now, shape (S,); a copy."""
+        return self.features.base.copy()
 
     def copy(self) -> Self:
         """Return a state that can be advanced without changing this one."""
-        return type(self)(features=copied(self.features), sensors=self.sensors.copy())
+        return type(self)(
+            features=copied(self.features),
+            sensors=self.sensors.copy(),
+            excursion=self.excursion.copy(),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,7 +76,8 @@ class Scores:
     """Verdicts on n readings of one machine.
 
     Attributes:
-        score: Shape (n,), >= 0; > 1 is anomalous.
+        score: Shape (n,), >= 0; > 1 is anomalous. Distance by threshold, or, where it has been
+            high for long, by the lower limit of `Pipeline.lasting`.
         contributions: Shape (n, S), >= 0; each row sums to its score. Fewer rows where fewer were
             to be explained.
         expected: Shape (n, S), what a healthy machine would have shown, in the sensor's unit.
@@ -70,6 +85,7 @@ class Scores:
             fill, when a score is a guess.
         sensor_faults: Shape (n, S), `SensorFault` codes; such values were left out of the score.
         measured: Shape (n, F), features as measured, which `ChangeModel.score` reads.
+        regimes: Shape (n,), place of the regime that each reading was judged in.
     """
 
     score: npt.NDArray[np.float64]
@@ -78,6 +94,7 @@ class Scores:
     ready: npt.NDArray[np.bool_]
     sensor_faults: FaultCodes
     measured: Matrix = field(default_factory=lambda: np.empty((0, 0)))
+    regimes: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.score)
@@ -105,6 +122,7 @@ class Pipeline:
         front: The features.
         detector: The distance from health.
         threshold: The distance at which health ends.
+        lasting: What that is, as a score, for excursions that last.
         watch: The sensor watch.
         golden: Readings whose scores travel with the model.
         changes: How much healthy machines move; None where the features do not tell.
@@ -118,6 +136,7 @@ class Pipeline:
     threshold: float
     watch: SensorWatch
     golden: History
+    lasting: Lasting = NEVER
     changes: ChangeModel | None = None
     about: Mapping[str, object] = field(default_factory=dict)
 
@@ -150,7 +169,7 @@ class Pipeline:
         with threadpool_limits(1):
             front = fit_features(spec, clean, period_s=machine_class.period_s, seed=seed)
             machines, measured = zip(*(training_rows(front, one) for one in clean), strict=True)
-            detector, threshold = fit_detector(
+            detector, threshold, lasting = fit_detector(
                 spec, machines, seed, period_s=machine_class.period_s
             )
             model = (
@@ -171,6 +190,7 @@ class Pipeline:
             threshold=threshold,
             watch=watch,
             golden=golden_batch(histories),
+            lasting=lasting,
             changes=model,
             about=facts(histories, seed),
         )
@@ -180,14 +200,17 @@ class Pipeline:
         """Readings after which scores are `ready`; replay so many before a stream is judged."""
         return self.front.cold_rows
 
-    def new_state(self, machine: str | None = None) -> PipelineState:
+    def new_state(
+        self, machine: str | None = None, *, level: Matrix | None = None
+    ) -> PipelineState:
         """Return the state of a machine before its first reading.
 
         Args:
             machine: Its name; a machine that was trained on starts from its own healthy level.
+            level: Shape (S,), `PipelineState.level` to start from instead.
         """
         return PipelineState(
-            features=self.front.new_memory(machine), sensors=self.watch.new_memory()
+            features=self.front.new_memory(machine, level=level), sensors=self.watch.new_memory()
         )
 
     def score(
@@ -197,6 +220,7 @@ class Pipeline:
         values: Matrix,
         *,
         explained: slice = _EVERY_ROW,
+        anew: Flags | None = None,
     ) -> Scores:
         """Score readings and advance the state.
 
@@ -205,12 +229,13 @@ class Pipeline:
             instants_us: Shape (n,), oldest first.
             values: Shape (n, S); NaN is missing.
             explained: Rows whose contributions are wanted; they cost as much as the scores.
+            anew: Shape (n,), readings from which on the level is learnt anew, see `domain.anew`.
 
         Raises:
             ValueError: The shapes do not fit the machine class.
         """
         ends = np.array([len(values)], dtype=np.int64)
-        return self._advance([state], ends, instants_us, values, explained)
+        return self._advance([state], ends, instants_us, values, anew, explained)
 
     def score_each(
         self,
@@ -219,6 +244,7 @@ class Pipeline:
         values: Matrix,
         *,
         lengths: Counts | None = None,
+        anew: Flags | None = None,
     ) -> Scores:
         """Score readings of each of m machines and advance their states.
 
@@ -230,6 +256,7 @@ class Pipeline:
             instants_us: Shape (n,), one machine's after the other's, each oldest first.
             values: Shape (n, S); NaN is missing.
             lengths: Shape (m,), readings of each machine, n in all; one of each where not given.
+            anew: As for `score`.
 
         Raises:
             ValueError: The shapes do not fit the machine class or each other.
@@ -237,14 +264,15 @@ class Pipeline:
         each = np.ones(len(states), dtype=np.int64) if lengths is None else lengths
         if len(each) != len(states) or each.min(initial=0) < 0 or each.sum() != len(values):
             raise ValueError(f"{len(states)} states for {len(values)} readings")
-        return self._advance(states, np.cumsum(each), instants_us, values)
+        return self._advance(states, np.cumsum(each), instants_us, values, anew)
 
-    def _advance(
+    def _advance(  # noqa: PLR0913, PLR0917 - what both of the above are asked
         self,
         states: Sequence[PipelineState],
         ends: Counts,
         instants_us: Instants,
         values: Matrix,
+        anew: Flags | None,
         explained: slice = _EVERY_ROW,
     ) -> Scores:
         """Score; `ends`, shape (m,), are the rows after the last one of each of m machines."""
@@ -254,16 +282,19 @@ class Pipeline:
         faults = self.watch.check_each([one.sensors for one in states], ends, values)
         healthy = np.where(faults, np.nan, values)
         memories = [one.features for one in states]
-        rows = self.front.transform_each(memories, ends, instants_us, healthy)
+        rows = self.front.transform_each(memories, ends, instants_us, healthy, anew)
         distance = self.detector.score(rows.features) / self.threshold
-        filled = 2 * rows.filled >= self.front.window_rows
+        ready = (rows.seen >= self.warmup_rows) & (2 * rows.filled >= self.front.window_rows)
+        excursions = [one.excursion for one in states]
+        score = self.lasting.judged(excursions, ends, distance, ready)
         return Scores(
-            score=distance,
-            contributions=self._contributions(rows.features[explained], distance[explained]),
+            score=score,
+            contributions=self._contributions(rows.features[explained], score[explained]),
             expected=rows.expected,
-            ready=(rows.seen >= self.warmup_rows) & filled,
+            ready=ready,
             sensor_faults=faults,
             measured=rows.measured,
+            regimes=rows.regimes,
         )
 
     def features(self, history: History) -> Matrix:
@@ -279,6 +310,7 @@ class Pipeline:
             "spec": asdict(self.spec),
             "machine_class": asdict(self.machine_class),
             "threshold": self.threshold,
+            "lasting": asdict(self.lasting),
             "window_rows": self.front.window_rows,
             "golden_machine": self.golden.machine,
             "known_machines": sorted(self.front.bases),
@@ -335,6 +367,7 @@ class Pipeline:
                 instants_us=golden["instants_us"],
                 values=golden["values"],
             ),
+            lasting=Lasting(**manifest.get("lasting", asdict(NEVER))),
             changes=ChangeModel.from_arrays(take_prefix(arrays, "changes")),
             about=manifest["about"],
         )
@@ -345,12 +378,6 @@ class Pipeline:
         return self.score(state, self.golden.instants_us, self.golden.values).score
 
     def _contributions(self, features: Matrix, distance: npt.NDArray[np.float64]) -> Matrix:
-        parts = self.detector.attribute(features)
         sensors = len(self.machine_class.sensors)
-        kinds = parts.shape[1] // sensors
-        by_sensor = parts.reshape(len(parts), kinds, sensors).sum(axis=1)
-        total = by_sensor.sum(axis=1, keepdims=True)
-        even = np.full_like(by_sensor, 1 / sensors)
-        share = np.divide(by_sensor, total, out=even, where=total > 0)
-        out: Matrix = share * distance[:, None]
+        out: Matrix = shares_of(self.detector.attribute(features), sensors) * distance[:, None]
         return out

@@ -1,6 +1,7 @@
 """The steps of learning a pipeline, apart from what is learnt."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
 
@@ -9,6 +10,7 @@ import numpy as np
 from domain.detectors import DETECTORS, Detector
 from domain.errors import BadInputError
 from domain.features.front import FeatureModel
+from domain.lasting import Lasting
 from domain.machines import MachineClass
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, Matrix
@@ -51,11 +53,7 @@ def usable_histories(
 def without_faults(watch: SensorWatch, history: History) -> History:
     """Return the history with what ill sensors said taken out."""
     faults = watch.check(watch.new_memory(), history.values)
-    return History(
-        machine=history.machine,
-        instants_us=history.instants_us,
-        values=np.where(faults, np.nan, history.values),
-    )
+    return replace(history, values=np.where(faults, np.nan, history.values))
 
 
 def training_rows(front: FeatureModel, history: History) -> tuple[Matrix, Matrix]:
@@ -68,8 +66,8 @@ def training_rows(front: FeatureModel, history: History) -> tuple[Matrix, Matrix
 
 def fit_detector(
     spec: PipelineSpec, machines: Sequence[Matrix], seed: int, *, period_s: float
-) -> tuple[Detector, float]:
-    """Fit the detector and find its threshold.
+) -> tuple[Detector, float, Lasting]:
+    """Fit the detector and find where health ends.
 
     Args:
         spec: The hyperparameters.
@@ -78,36 +76,36 @@ def fit_detector(
         period_s: Seconds between readings.
 
     Returns:
-        Detector and the distance at which health ends.
+        Detector, the distance at which health ends, and what it is for excursions that last.
     """
     kind = DETECTORS[spec.detector]
+    window_rows = max(1, round(spec.window_s / period_s))
 
     def fit(features: Matrix) -> Detector:
         return trimmed(features, lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim)
 
     blocks = out_of_fold(machines, fit, blocks=spec.blocks)
+    pooled = np.concatenate(blocks)
     if spec.threshold == "evt":
         threshold = return_level(
-            blocks,
-            return_rows=spec.return_s / period_s,
-            apart_rows=max(1, round(spec.window_s / period_s)),
+            blocks, return_rows=spec.return_s / period_s, apart_rows=window_rows
         )
     else:
-        pooled = np.concatenate(blocks)
         threshold = threshold_of(pooled, quantile=spec.quantile, margin=spec.margin)
-    return fit(np.concatenate(machines)), threshold
+    reached = threshold_of(pooled, quantile=spec.quantile, margin=1.0)
+    lasting = Lasting(
+        # What a window no longer shows, and calm would have to last as long to be believed.
+        rows=max(window_rows, round(spec.recover_s / period_s)),
+        limit=min(reached / threshold, 1.0),
+    )
+    return fit(np.concatenate(machines)), threshold, lasting
 
 
 def golden_batch(histories: Sequence[History]) -> History:
     """Return the stretch of readings that a package is verified with."""
     longest = max(histories, key=len)
     start = max(0, len(longest) // 2 - GOLDEN_ROWS // 2)
-    part = slice(start, start + GOLDEN_ROWS)
-    return History(
-        machine=longest.machine,
-        instants_us=longest.instants_us[part],
-        values=longest.values[part],
-    )
+    return longest.take(slice(start, start + GOLDEN_ROWS))
 
 
 def facts(histories: Sequence[History], seed: int) -> Mapping[str, object]:
@@ -117,6 +115,7 @@ def facts(histories: Sequence[History], seed: int) -> Mapping[str, object]:
         "rows": sum(len(one) for one in histories),
         "from_us": min(int(one.instants_us[0]) for one in histories),
         "to_us": max(int(one.instants_us[-1]) for one in histories),
+        "since_us": {one.machine: int(one.instants_us[0]) for one in histories},
         "seed": seed,
         "libraries": {name: version(name) for name in ("numpy", "scikit-learn", "scipy")},
     }

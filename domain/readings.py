@@ -1,6 +1,6 @@
 """Readings as columns: a batch is a few arrays, never an object per reading."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -13,6 +13,9 @@ type Instants = npt.NDArray[np.int64]
 
 type Matrix = npt.NDArray[np.float64]
 """Shape (n, sensors); NaN says that the sensor was missing from the reading."""
+
+type Flags = npt.NDArray[np.bool_]
+"""Shape (n,)."""
 
 type Keys = npt.NDArray[np.int32]
 """`Machine.key` of each row; shape (n,)."""
@@ -78,3 +81,29 @@ class History:
 
     def __len__(self) -> int:
         return len(self.instants_us)
+
+    def take(self, rows: slice | Flags) -> "History":
+        """Return some of the readings; of a slice the arrays are shared."""
+        return replace(self, instants_us=self.instants_us[rows], values=self.values[rows])
+
+    def widened(self, sensors: int) -> "History":
+        """Return the readings with exactly `sensors` columns, as `widened` says."""
+        return replace(self, values=widened(self.values, sensors))
+
+    def after(self, past: "History") -> "History":
+        """Return the readings with a past of as many columns put in front of them."""
+        if not len(past):
+            return self
+        return replace(
+            self,
+            instants_us=np.concatenate([past.instants_us, self.instants_us]),
+            values=np.concatenate([past.values, self.values]),
+        )
+
+
+def widened(values: Matrix, sensors: int) -> Matrix:
+    """Return rows with exactly `sensors` columns: a class may have gained sensors since."""
+    if values.shape[1] >= sensors:
+        return values[:, :sensors]
+    filler = np.full((len(values), sensors - values.shape[1]), np.nan)
+    return np.concatenate([values, filler], axis=1)

@@ -163,12 +163,7 @@ def _thin(scores: Vector) -> tuple[float, ...]:
 
 
 def _cut(history: History, begin: float, end: float) -> History:
-    part = slice(round(begin * len(history)), round(end * len(history)))
-    return History(
-        machine=history.machine,
-        instants_us=history.instants_us[part],
-        values=history.values[part],
-    )
+    return history.take(slice(round(begin * len(history)), round(end * len(history))))
 
 
 def _prime(pipeline: Pipeline, history: History, share: float) -> tuple[PipelineState, History]:

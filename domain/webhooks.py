@@ -160,7 +160,7 @@ def _alert(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
             "incident": str(one["id"]),
         },
         "annotations": {
-            "summary": f"{one['machine']}: {one['root_sensor']} ({one['kind']} incident)",
+            "summary": f"{one['machine']}: {_what(one)} ({one['kind']} incident)",
             "severity": one["severity"],
             "root_sensor": one["root_sensor"],
             "peak_score": f"{one['peak_score']:.4g}",
@@ -169,6 +169,12 @@ def _alert(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "startsAt": _rfc3339(began),
         "endsAt": _rfc3339(until),
     }
+
+
+def _what(incident: Mapping[str, Any]) -> str:
+    """Return what sensors did in words, or where there is nothing to say which one it is."""
+    did = [f"{one['sensor']} {one['words']}" for one in incident.get("faults", ())]
+    return "; ".join(did) or str(incident["root_sensor"])
 
 
 def _later(now: datetime) -> datetime:

@@ -1,10 +1,12 @@
 """A backtest: the stream's verdicts on a machine's own history, as they would have been given."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
+from domain.anew import since_last
 from domain.errors import BadInputError
 from domain.incidents import IncidentRules
 from domain.pipeline import Pipeline
@@ -91,7 +93,9 @@ def _runs(found: Found, asked: Question, say: Say, *, labelled: bool) -> list[Ru
             say(f"left out, {len(one) - learnt} readings to judge after {learnt}: {one.machine}")
             continue
         labels = found.labels[one.machine] if labelled else None
-        runs.append(history_run(one, found.machine_class, labels, learnt_rows=learnt))
+        run = history_run(one, found.machine_class, labels, learnt_rows=learnt)
+        words, level = found.words.get(one.machine, ()), found.levels.get(one.machine)
+        runs.append(replace(run, words=words, level=level))
     if not runs:
         raise BadInputError(
             f"no machine has {_FEWEST} readings to judge beside those that are learnt from",
@@ -111,7 +115,15 @@ def _learnt_rows(one: History, pipeline: Pipeline | None, asked: Question) -> in
 
 def _learnt(runs: Sequence[Run], seed: int) -> Pipeline:
     spec, known = PipelineSpec(), runs[0].machine_class
-    return Pipeline.fit(spec, [run.train for run in runs], known, seed=seed)
+    histories = [_of_one_level(run) for run in runs]
+    return Pipeline.fit(spec, histories, known, seed=seed)
+
+
+def _of_one_level(run: Run) -> History:
+    """Return what is learnt from since the last repair; all of it where that says too little."""
+    last_us = int(run.train.instants_us[-1]) if len(run.train) else 0
+    newest = since_last(run.train, [one for one in run.words if one <= last_us])
+    return newest if len(newest) >= _FEWEST else run.train
 
 
 def _told(

@@ -1,19 +1,17 @@
 """What a backtest reads from Postgres: history, labels, incidents and, where asked for, a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
+from domain.anew import acting
 from domain.errors import BadInputError, NoChampionError, NotFoundError
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
-from domain.readings import History
+from domain.readings import History, Matrix
 from domain.scorecard.backtest import Period
-from ray_app.judge import look_back
-from ray_app.serve.verdict import widened
-from storage import failures, history, incidents, models, roster_store
+from ray_app.beginnings import StoredReadings, beginning, look_back
+from storage import care, failures, history, incidents, models, roster_store
 from storage.connect import Connection
 from storage.history import microseconds
 
@@ -56,6 +54,8 @@ class Found:
         labels: Machine → its failures.
         stored: Machine → its incidents, as they were told.
         pipeline: The named model; None to learn one.
+        words: Machine → from when on its level is learnt anew; none where nobody said so.
+        levels: Machine → its level before the first reading, where it was learnt anew before.
     """
 
     machine_class: MachineClass
@@ -63,6 +63,8 @@ class Found:
     labels: dict[str, list[Period]]
     stored: dict[str, list[Period]]
     pipeline: Pipeline | None
+    words: dict[str, tuple[int, ...]]
+    levels: dict[str, Matrix]
 
 
 def read(on: Connection, asked: Question) -> Found:
@@ -83,18 +85,27 @@ def read(on: Connection, asked: Question) -> Found:
         )
     pipeline = None if asked.model is None else _model(on, machine_class.name, asked.model)
     width = len((pipeline.machine_class if pipeline else machine_class).sensors)
-    histories = []
+    histories, words, levels = [], care.words(on, names), {}
     for name in names:
         (one,) = history.read_history(on, [name], asked.start_us, asked.end_us)
         if pipeline is not None:
-            one = _with_past(on, one, look_back(pipeline), asked.start_us)
-        histories.append(replace(one, values=widened(one.values, width)))
+            said = acting(pipeline, name, words.get(name, ()))
+            begun = beginning(
+                pipeline, StoredReadings(on), name, asked.start_us, look_back(pipeline), said
+            )
+            # Stored readings before the period fill windows and are not judged.
+            one, words[name] = one.after(begun.past), begun.words
+            if begun.level is not None:
+                levels[name] = begun.level
+        histories.append(one.widened(width))
     return Found(
         machine_class=pipeline.machine_class if pipeline else machine_class,
         histories=histories,
         labels=_labels(on, names, asked),
         stored={name: _incidents(on, name) for name in names},
         pipeline=pipeline,
+        words=words,
+        levels=levels,
     )
 
 
@@ -126,18 +137,6 @@ def _model(on: Connection, machine_class: str, wanted: str) -> Pipeline:
     else:
         raise BadInputError(f"{wanted!r} is no version", "--model", "A number, or `champion`")
     return Pipeline.from_package(stored.package, f"{machine_class} version {stored.version}")
-
-
-def _with_past(on: Connection, one: History, rows: int, start_us: int) -> History:
-    """Put stored readings before the period in front: they fill windows and are not judged."""
-    (past,) = history.read_history(on, [one.machine], 0, start_us, last=rows)
-    if not len(past):
-        return one
-    return History(
-        machine=one.machine,
-        instants_us=np.concatenate([past.instants_us, one.instants_us]),
-        values=np.concatenate([past.values, one.values]),
-    )
 
 
 def _labels(on: Connection, names: Sequence[str], asked: Question) -> dict[str, list[Period]]:

@@ -1,17 +1,25 @@
 """Labelled datasets on disk: a file or a folder of them, read by `domain.scorecard.readers`."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from domain.errors import BadInputError, NotFoundError
-from domain.scorecard.readers import guess_format, read_fleet, read_run, read_windows
+from domain.scorecard.readers import (
+    guess_format,
+    read_fleet,
+    read_run,
+    read_unseen,
+    read_windows,
+)
 from domain.scorecard.runs import Fleet, Format, Run
 
 WINDOW_FILES: Final = ("windows.json", "combined_windows.json")
 """Where NAB keeps its labels: beside the file, or in a folder above it."""
 
+_PART: Final = re.compile(r"(?:train|test|rul)(_.*)", re.IGNORECASE)
 _SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt"})
 _HEAD_BYTES: Final = 4096
 
@@ -24,7 +32,7 @@ class Dataset:
         kind: The format of all of it.
         runs: Readings with labels.
         fleets: Machines observed until their failure.
-        skipped: Names of files that are of no known or of another format.
+        skipped: Names of files that are left out, with the reason.
     """
 
     kind: Format
@@ -59,23 +67,63 @@ def read_dataset(path: Path, kind: Format | None = None) -> Dataset:
     chosen = [(name, file) for name, file in named if kinds[name] is kind]
     if not chosen:
         raise BadInputError(f"no file is of the format {kind.value}", str(path))
-    return _dataset(chosen, kind, tuple(name for name in kinds if kinds[name] is not kind))
+    why = f"not of the format {kind.value}"
+    others = (name for name, file in named if kinds[name] is not kind and not _is_truth(file))
+    return _dataset(chosen, kind, tuple(f"{name} ({why})" for name in others))
 
 
 def _dataset(files: Sequence[tuple[str, Path]], kind: Format, skipped: tuple[str, ...]) -> Dataset:
     if kind is Format.CMAPSS:
-        whole = [(name, file) for name, file in files if not file.name.startswith("test")]
-        if not whole:
-            raise BadInputError(
-                "its machines do not end with their failure", files[0][0], "Name a train file"
-            )
-        fleets = tuple(read_fleet(name, _text(file)) for name, file in whole)
-        return Dataset(kind=kind, fleets=fleets, skipped=skipped)
+        return _fleets(files, skipped)
     runs = tuple(
         read_run(name, _text(file), kind, _windows(file) if kind is Format.NAB else ())
         for name, file in files
     )
     return Dataset(kind=kind, runs=runs, skipped=skipped)
+
+
+def _fleets(files: Sequence[tuple[str, Path]], skipped: tuple[str, ...]) -> Dataset:
+    """Read C-MAPSS: where test files and their remaining lives are there, by its own split.
+
+    What a train file teaches, its test file is judged by; a test file alone is judged as a train
+    file is, by cross-validation.
+    """
+    fleets, left_out, present = [], [], {file for _, file in files}
+    for name, file in files:
+        truth = _sibling(file, "RUL")
+        if not file.name.lower().startswith("test_"):
+            if truth is None or _sibling(file, "test") not in present:
+                fleets.append(read_fleet(name, _text(file)))
+        elif truth is None:
+            left_out.append(name)
+        else:
+            fleets.append(_split(name, file, truth))
+    if not fleets:
+        what = "its machines do not end with their failure"
+        raise BadInputError(what, left_out[0], "Put its RUL_… beside it, or name a train file")
+    why = "no RUL_… beside it tells when its machines failed"
+    told = (*skipped, *(f"{name} ({why})" for name in left_out))
+    return Dataset(kind=Format.CMAPSS, fleets=tuple(fleets), skipped=told)
+
+
+def _split(name: str, file: Path, truth: Path) -> Fleet:
+    """Read a test file, and what its train file teaches where there is one."""
+    fleet = read_fleet(name, _text(file), read_unseen(str(truth), _text(truth)))
+    train = _sibling(file, "train")
+    if train is None:
+        return fleet
+    return replace(fleet, lives=read_fleet(str(train), _text(train)).lives, tests=fleet.lives)
+
+
+def _is_truth(file: Path) -> bool:
+    return file.name.lower().startswith("rul_") and _sibling(file, "test") is not None
+
+
+def _sibling(file: Path, kind: str) -> Path | None:
+    """Return the file of the same part of C-MAPSS and of another kind: train, test or RUL."""
+    found = _PART.fullmatch(file.name)
+    other = file.with_name(f"{kind}{found[1]}") if found else file
+    return other if other != file and other.is_file() else None
 
 
 def _windows(file: Path) -> Sequence[tuple[str, str]]:

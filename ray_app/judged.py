@@ -14,9 +14,11 @@ from domain.pipeline import Scores
 from domain.readings import Instants, Matrix
 from domain.risk.outlook import Failure, IncidentMode, mode_of
 from domain.severity import severity_of
+from domain.told import SensorDid
 from ray_app.known import Champion
 from ray_app.serve.verdict import contributions, faults_of
 from storage import verdicts
+from storage.movements import Told
 from storage.verdicts import Anomaly, Contribution, Kind, State
 
 _TOP = 8
@@ -43,6 +45,7 @@ class Verdicts:
         changes: Incidents, in the order of events.
         states: The last state of each machine.
         conditions: Changes of sensors' states.
+        movements: Movements that began, went on or were over.
         views: What was scored, for who scores it again in shadow.
     """
 
@@ -53,6 +56,7 @@ class Verdicts:
     changes: list[Changed] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     conditions: list[StateChanges] = field(default_factory=list)
+    movements: list[Told] = field(default_factory=list)
     views: list["View"] = field(default_factory=list)
 
     def add(self, other: "Verdicts") -> None:
@@ -64,6 +68,7 @@ class Verdicts:
         self.changes += other.changes
         self.states += other.states
         self.conditions += other.conditions
+        self.movements += other.movements
         self.views += other.views
 
 
@@ -158,13 +163,21 @@ class View:
                 "gap": gap,
                 "faults": [{"sensor": one.sensor, "kind": one.kind} for one in faults],
                 "note": "; ".join(
-                    notes(self.champion.pipeline, self.care, int(self.at[-1]), self.first_us)
+                    notes(
+                        self.champion.pipeline,
+                        self.care,
+                        int(self.at[-1]),
+                        self.first_us,
+                        machine=self.machine.name,
+                    )
                 ),
             },
         )
 
-    def change(self, kind: Kind, event: IncidentEvent) -> Changed:
-        """Return an incident's change as it is stored."""
+    def change(
+        self, kind: Kind, event: IncidentEvent, faults: tuple[SensorDid, ...] = ()
+    ) -> Changed:
+        """Return an incident's change as it is stored, with what sensors did in it."""
         incident = event.incident
         evidence = self._evidence(incident)
         return Changed(
@@ -187,8 +200,9 @@ class View:
                     (incident.last_seen_us - incident.began_us) / 1e6,
                     incident.evidence,
                 ),
-                close_reason=self._close_reason(incident),
+                close_reason=self._close_reason(event),
                 failure_mode=self._failure_mode(kind, event),
+                faults=faults,
             ),
         )
 
@@ -200,10 +214,13 @@ class View:
             return IncidentMode(mode="unknown", reason="a sensor's fault is no machine's failure")
         return mode_of(self.failure)
 
-    def _close_reason(self, incident: Incident) -> verdicts.CloseReason | None:
-        if incident.closed_us is None:
+    def _close_reason(self, event: IncidentEvent) -> verdicts.CloseReason | None:
+        closed_us = event.incident.closed_us
+        if closed_us is None:
             return None
-        within = self.care.under_maintenance(np.array([incident.closed_us], dtype=np.int64))[0]
+        if event.repaired:
+            return "repaired"
+        within = self.care.under_maintenance(np.array([closed_us], dtype=np.int64))[0]
         return "maintenance" if within else "quiet"
 
     def _evidence(self, incident: Incident) -> tuple[Contribution, ...]:

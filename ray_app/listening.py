@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from domain.arrivals import Arrivals
 from domain.conditions import StateBook, StateChanges
 from domain.plain_watch import KEPT_ROWS, PlainWatch
+from domain.readings import widened
 from domain.roster import Roster
-from ray_app.serve.verdict import widened
 from storage import history, rates, roster_store, sensor_states
 from storage.connect import Connection
 

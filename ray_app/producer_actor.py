@@ -161,13 +161,15 @@ class ProducerActor:
 
     def _restore(self, label: failures.Label) -> None:
         duration_us = (label.end_us or label.onset_us) - label.onset_us
+        told = dict(part.split("=", 1) for part in label.note.split())
         self._fleet.inject(
             label.machine,
             label.kind,
             onset_us=label.onset_us,
-            develop_s=float(label.note.removeprefix("develop_s=").split()[0]),
+            develop_s=float(told["develop_s"]),
             duration_s=duration_us / 1e6,
             severity=label.severity,
+            nth=int(told["nth"]) if "nth" in told else None,
         )
 
     def _schedule(self) -> None:
@@ -223,7 +225,7 @@ class ProducerActor:
                 failed_us=min(each.end_us, each.onset_us + round(each.develop_s * 1e6)),
                 severity=each.severity,
                 sensors=each.sensors,
-                note=f"develop_s={each.develop_s}{self._mark()}",
+                note=f"develop_s={each.develop_s} nth={each.nth}{self._mark()}",
             )
             for each in found
         ]

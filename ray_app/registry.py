@@ -6,10 +6,11 @@ from domain.care import Care
 from domain.readings import History
 from domain.risk.steps import LOOK_BACK
 from domain.roster import Roster
+from ray_app.beginnings import StoredReadings
 from storage import (
     api_keys,
+    care,
     history,
-    maintenance,
     models,
     risk_models,
     roster_store,
@@ -45,7 +46,7 @@ class PostgresRegistry:
     def care(self) -> Mapping[str, Care]:
         """Return machine → what is its own."""
         with self._pool.session() as on:
-            return maintenance.care(on)
+            return care.care(on)
 
     def challengers(self) -> Mapping[str, tuple[int, str]]:
         """Return machine class → version and checksum of who is to score in shadow."""
@@ -90,6 +91,11 @@ class PostgresRegistry:
         with self._pool.session() as on:
             start_us = instant_us - _BACK_US
             return history.read_history(on, [machine], start_us, instant_us, last=rows)[0]
+
+    def since(self, machine: str, from_us: int, before_us: int, rows: int) -> History:
+        """Return at most `rows` oldest readings of a machine from an instant up to another."""
+        with self._pool.session() as on:
+            return StoredReadings(on).since(machine, from_us, before_us, rows)
 
     def newest(self, machine: str, rows: int) -> History:
         """Return at most `rows` newest stored readings of a machine, none older than a day."""

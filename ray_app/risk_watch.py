@@ -23,6 +23,7 @@ class PastSteps(Protocol):
 @dataclass(slots=True, kw_only=True)
 class _Watched:
     version: int
+    word_us: int | None
     book: StepBook
     told: Failure
 
@@ -39,7 +40,12 @@ class RiskWatch:
         self._machines: dict[int, _Watched] = {}
 
     def see(
-        self, known: Machine, champion: Champion, instants_us: Instants, values: Matrix
+        self,
+        known: Machine,
+        champion: Champion,
+        instants_us: Instants,
+        values: Matrix,
+        word_us: int | None = None,
     ) -> Failure | None:
         """Take in a machine's readings; return what is to be told of it.
 
@@ -48,6 +54,7 @@ class RiskWatch:
             champion: Of its class, with the risk model in use.
             instants_us: Shape (n,), n >= 1, ascending, later than all before.
             values: Shape (n, S).
+            word_us: Since when the machine's level is learnt anew; what was before says nothing.
 
         Returns:
             None while the class has no risk model.
@@ -56,22 +63,36 @@ class RiskWatch:
         if risk is None:
             return None
         watched = self._machines.get(known.key)
-        if watched is None:
-            book = book_of(self._past, known.name, risk, int(instants_us[0]))
-            watched = _Watched(version=-1, book=book, told=Failure())
+        if watched is None or watched.word_us != word_us:
+            book = book_of(self._past, known.name, risk, int(instants_us[0]), word_us)
+            watched = _Watched(version=-1, word_us=word_us, book=book, told=Failure())
             self._machines[known.key] = watched
-        if watched.book.see(instants_us, values) or watched.version != risk.version:
+        later = instants_us >= first_step(word_us, risk)
+        if watched.book.see(instants_us[later], values[later]) or watched.version != risk.version:
             watched.version = risk.version
             watched.told = risk.outlook(watched.book.begins_us, watched.book.values)
         return watched.told
 
 
-def book_of(past: PastSteps, machine: str, risk: ClassRisk, before_us: int) -> StepBook:
-    """Return a machine's steps before an instant; empty for one without a name."""
+def first_step(word_us: int | None, risk: ClassRisk) -> int:
+    """Return the beginning of the first whole step since a word; 0 without one."""
+    return 0 if word_us is None else -(-word_us // risk.step_us) * risk.step_us
+
+
+def book_of(
+    past: PastSteps, machine: str, risk: ClassRisk, before_us: int, word_us: int | None = None
+) -> StepBook:
+    """Return a machine's steps before an instant; empty for one without a name.
+
+    A repair begins another life: of a machine whose level is learnt anew since `word_us` the steps
+    before that are left out, or their difference would be taken for a trend.
+    """
     if not machine:
         nothing = History(
             machine="", instants_us=np.empty(0, np.int64), values=np.empty((0, len(risk.sensors)))
         )
         return StepBook(nothing, nothing, risk.step_us)
     before, head = past.steps(machine, before_us, risk.step_us)
+    since_us = first_step(word_us, risk)
+    before, head = (one.take(one.instants_us >= since_us) for one in (before, head))
     return StepBook(before, head, risk.step_us)

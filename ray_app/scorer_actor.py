@@ -27,7 +27,7 @@ from ray_app.queued import judge_waiting
 from ray_app.registry import PostgresRegistry
 from ray_app.scorer_work import ScorerWork
 from ray_app.shadow import Shadow
-from storage import endings, offsets, rates, sensor_states, verdicts
+from storage import endings, movements, offsets, rates, sensor_states, verdicts
 from storage.connect import Connection, connect, rows, session, translated
 from storage.intake import Intake
 from storage.offsets import Topic
@@ -58,7 +58,7 @@ class ScorerActor:
     2. On assignment the offset stored for this group is sought, and a machine that is met for the
        first time gets its window from the readings stored before.
     3. A batch is decoded, scored by machine and committed in one transaction: anomalies,
-       incidents, states, and the offsets behind it. All of them are keyed.
+       incidents, movements, states, and the offsets behind it. All of them are keyed.
     4. Readings that were stored without passing this topic, mapped or re-driven ones, wait in a
        queue of Postgres. They are judged once the stream is caught up, and leave the queue in the
        transaction of their verdicts.
@@ -160,8 +160,9 @@ class ScorerActor:
                 closed = endings.last_closed(writing, within_s=IncidentRules().cool_s)
                 book = StateBook(sensor_states.every(writing))
                 arrivals = Arrivals(sensor_states.heard_before(writing), wall_clock_us())
+                moving = movements.going_on(writing)
             work = ScorerWork(
-                judge=Judge(registry, live, until, book, closed=closed),
+                judge=Judge(registry, live, until, book, closed=closed, moving=moving),
                 intake=Intake(lookup),
                 on=writing,
                 topic=topic,

@@ -14,7 +14,7 @@ from ingestion.consume import wall_clock_us
 from ray_app.champions import Champions
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
-from storage import endings, offsets, sensor_states, verdicts
+from storage import endings, movements, offsets, sensor_states, verdicts
 from storage.connect import Connection, translated
 from storage.intake import Intake
 from storage.offsets import Advance, Topic
@@ -115,6 +115,7 @@ class ScorerWork:
             verdicts.write_anomalies(self.on, found.anomalies)
             verdicts.write_states(self.on, found.states)
             sensor_states.write(self.on, found.conditions)
+            movements.write(self.on, found.movements)
             offsets.advance(self.on, group_id, self._topic, steps)
         for incident in closed_by_people:
             self._judge.forget_incident(incident.machine_key, incident.kind)

@@ -17,17 +17,19 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 import numpy as np
-import numpy.typing as npt
 
+from domain.anew import acting, in_effect, unheard
 from domain.care import adjusted, is_cold
 from domain.incidents import Change, IncidentRules, IncidentTracker
 from domain.pipeline import PipelineState, Scores
+from domain.readings import Flags
 from observability.catalogue import SHADOW_SCORED
 from observability.metric import Metrics
-from ray_app.judge import Past, look_back, trained_until
+from ray_app.beginnings import beginning, gone_through, look_back
+from ray_app.judge import trained_until
 from ray_app.judged import View
 from ray_app.known import Champion
-from ray_app.serve.verdict import widened
+from ray_app.met_machines import Past
 from storage import shadow
 from storage.connect import Connection
 from storage.shadow import Tally
@@ -48,6 +50,8 @@ class _Beside:
     """One machine as challenger and champion see it."""
 
     state: PipelineState
+    word_us: int | None  # by which the challenger learnt its level anew
+    last_us: int
     first_us: int | None
     champions: IncidentTracker
     challengers: IncidentTracker
@@ -126,7 +130,7 @@ class Shadow:
                 pair.champion, pair.machines = view.champion.version, {}
             try:
                 beside = pair.machines.get(view.key)
-                if beside is None:
+                if beside is None or _is_late(pair.challenger, beside, view):
                     restored += 1
                     if restored > _RESTORED_AT_ONCE:
                         self._metrics.add(SHADOW_SCORED, len(view.at), outcome="left_out")
@@ -143,18 +147,16 @@ class Shadow:
         names = view.champion.pipeline.machine_class.sensor_names
         if pipeline.machine_class.sensor_names != names:
             raise ValueError("it knows other sensors than the champion")
-        until_us = int(view.at[0])
-        past = self._past.before(name, until_us, look_back(pipeline))
-        state = pipeline.new_state(name)
-        if len(past):
-            values = widened(past.values, len(pipeline.machine_class.sensors))
-            pipeline.score(state, past.instants_us, values)
+        until_us, words = int(view.at[0]), _words(challenger, view)
+        begun = beginning(pipeline, self._past, name, until_us, look_back(pipeline), words)
         first_us = None
         if is_cold(pipeline, name):
             stored = self._past.first_us(name)
             first_us = until_us if stored is None else min(stored, until_us)
         return _Beside(
-            state=state,
+            state=gone_through(pipeline, begun),
+            word_us=begun.word_us,
+            last_us=until_us - 1,
             first_us=first_us,
             champions=IncidentTracker(IncidentRules()),
             challengers=IncidentTracker(IncidentRules()),
@@ -176,6 +178,15 @@ class Shadow:
             pair.machines = {}
 
 
+def _words(challenger: Champion, view: View) -> tuple[int, ...]:
+    return acting(challenger.pipeline, view.machine.name, view.care.anew_us)
+
+
+def _is_late(challenger: Champion, beside: _Beside, view: View) -> bool:
+    """Say whether a word was given or taken back on readings that were scored already."""
+    return beside.word_us != in_effect(_words(challenger, view), beside.last_us)
+
+
 def _has_room(pair: _Pair, view: View) -> bool:
     return view.key in pair.machines or len(pair.machines) < _MOST_MACHINES
 
@@ -186,8 +197,10 @@ def _compared(challenger: Champion, beside: _Beside, view: View) -> Tally:
     Raises:
         ValueError: The challenger's scores are not finite.
     """
-    pipeline = challenger.pipeline
-    scores = pipeline.score(beside.state, view.at, view.values)
+    pipeline, words = challenger.pipeline, _words(challenger, view)
+    anew, beside.word_us = unheard(view.at, words, beside.word_us)
+    beside.last_us = int(view.at[-1])
+    scores = pipeline.score(beside.state, view.at, view.values, anew=anew)
     scores = adjusted(pipeline, scores, view.at, view.care, first_us=beside.first_us)
     if not np.isfinite(scores.score).all():
         raise ValueError("its scores are not finite")
@@ -204,16 +217,14 @@ def _compared(challenger: Champion, beside: _Beside, view: View) -> Tally:
         champion_alerts=int(alerts.sum()),
         challenger_alerts=int(others.sum()),
         both_alerts=int((alerts & others).sum()),
-        champion_incidents=_opened(beside.champions, view, view.scores, sure),
-        challenger_incidents=_opened(beside.challengers, view, scores, sure),
+        champion_incidents=_opened(beside.champions, view, view.scores, sure, anew),
+        challenger_incidents=_opened(beside.challengers, view, scores, sure, anew),
         champion_sum=float(ours.sum()),
         challenger_sum=float(theirs.sum()),
         square_sum=float(((theirs - ours) ** 2).sum()),
     )
 
 
-def _opened(
-    tracker: IncidentTracker, view: View, scores: Scores, sure: npt.NDArray[np.bool_]
-) -> int:
-    events = tracker.advance(view.at, scores.score, scores.contributions, sure)
+def _opened(tracker: IncidentTracker, view: View, scores: Scores, sure: Flags, anew: Flags) -> int:
+    events = tracker.advance(view.at, scores.score, scores.contributions, sure, repaired=anew)
     return sum(one.change is Change.OPENED for one in events)

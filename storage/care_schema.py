@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Float,
@@ -27,11 +28,14 @@ maintenance = Table(
     Column("machine_class", Text, ForeignKey("machine_classes.name")),
     Column("starts", Moment, nullable=False),
     Column("ends", Moment),  # null: until somebody ends it
+    # The machine was repaired: from its end on the level is learnt anew.
+    Column("learn_anew", Boolean, nullable=False, server_default=text("false")),
     Column("note", Text, nullable=False, server_default=""),
     Column("created_by", Text, nullable=False),
     now("created_at"),
     CheckConstraint("(machine_key IS NULL) <> (machine_class IS NULL)", name="target"),
     CheckConstraint("ends IS NULL OR ends >= starts", name="order"),
+    CheckConstraint("NOT learn_anew OR ends IS NOT NULL", name="learn_anew"),
     Index("ix_maintenance_starts", "starts"),
 )
 

@@ -27,13 +27,14 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def read_history(
+def read_history(  # noqa: PLR0913 - of whom, when, and how much
     on: Connection,
     machines: Sequence[str],
     start_us: int,
     end_us: int,
     *,
     last: int | None = None,
+    first: int | None = None,
 ) -> list[History]:
     """Read machines of one class over a period through binary COPY.
 
@@ -43,6 +44,7 @@ def read_history(
         start_us: First instant, microseconds UTC.
         end_us: First instant after the period.
         last: Of each machine at most this many newest readings of the period; None for all.
+        first: Of each machine at most this many oldest ones; not together with `last`.
 
     Returns:
         One history per name, in the order asked for; empty where nothing was stored.
@@ -54,7 +56,8 @@ def read_history(
     if not machines:
         return []
     keys, width = _looked_up(on, machines)
-    data = _copied(on, _query(list(keys.values()), start_us, end_us, last))
+    limit, text = (last, None) if first is None else (first, _FIRST)
+    data = _copied(on, _query(list(keys.values()), start_us, end_us, limit, text))
     all_keys, instants, values = copy_format.decode(data, width)
     # Sorting here takes a tenth of what the server would need, which sorts whole rows on disk.
     order = np.lexsort((instants, all_keys))
@@ -233,6 +236,7 @@ SELECT machine_key, instant, values FROM unnest('{{{keys}}}'::integer[]) AS want
     ORDER BY instant DESC LIMIT {last}
 ) AS newest
 """
+_FIRST = _LAST.replace("instant DESC", "instant")
 _LATEST_US = 253_402_300_799_000_000
 """The last second of the year 9999, which is where Python's times end."""
 

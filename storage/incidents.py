@@ -1,7 +1,7 @@
 """Incidents as people read them, and what a person may do with one."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from domain.errors import ConflictError, NotFoundError
 from domain.risk.outlook import IncidentMode
 from domain.similar import most_similar
+from domain.told import SensorDid
 from storage import endings, outbox
 from storage.connect import Connection, rows
 
@@ -41,10 +42,11 @@ class IncidentRow:
         feedback: What a person found: true, false or maintenance.
         note: In that person's words.
         severity: minor, major or critical; it never becomes milder.
-        close_reason: quiet, silent, maintenance or person; None while it lives.
+        close_reason: quiet, silent, maintenance, repaired or person; None while it lives.
         feedback_by: Whose feedback it is.
         peaked: Instant of the reading with the highest score; None where it was not kept.
         failure_mode: The failure mode it was most like, or unknown and why.
+        faults: What sensors did, in words too; only of an incident of a sensor.
     """
 
     id: int
@@ -68,6 +70,7 @@ class IncidentRow:
     feedback_by: str | None
     peaked: datetime | None
     failure_mode: IncidentMode
+    faults: tuple[SensorDid, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,7 @@ _INCIDENTS = (
     "SELECT i.id, m.name, i.kind, i.state, i.began, i.opened, i.last_seen, i.closed, i.peak_score,"
     " i.anomalies, i.root_sensor, i.evidence, i.model_version, i.acknowledged_by, i.feedback,"
     " i.note, i.severity, i.close_reason, i.feedback_by, i.peaked,"
-    " i.failure_mode FROM incidents i"
+    " i.failure_mode, i.faults FROM incidents i"
     " JOIN machines m ON m.key = i.machine_key"
 )
 
@@ -128,6 +131,21 @@ def incidents(
         " AND (%(before)s::bigint IS NULL OR i.id < %(before)s)"
         " ORDER BY i.id DESC LIMIT %(limit)s",
         {"machine": machine, "live": live, "before": before, "limit": limit},
+    )
+    return tuple(_incident(row) for row in found)
+
+
+def closed_lately(on: Connection, *, within: timedelta, limit: int) -> tuple[IncidentRow, ...]:
+    """Return incidents that ended so shortly before the newest scored reading, the latest first.
+
+    Not before the present: a replayed or accelerated fleet lives in a time of its own.
+    """
+    found = rows(
+        on,
+        _INCIDENTS  # noqa: S608 - a constant
+        + " WHERE i.closed >= (SELECT max(instant) FROM machine_states) - %s::interval"
+        " ORDER BY i.closed DESC, i.id DESC LIMIT %s",
+        (within, limit),
     )
     return tuple(_incident(row) for row in found)
 
@@ -231,4 +249,9 @@ def _incident(row: tuple[Any, ...]) -> IncidentRow:
     mode = _NOT_KEPT
     if given["failure_mode"] is not None:
         mode = msgspec.convert(given["failure_mode"], IncidentMode)
-    return IncidentRow(**(given | {"evidence": tuple(given["evidence"]), "failure_mode": mode}))
+    told = {
+        "evidence": tuple(given["evidence"]),
+        "failure_mode": mode,
+        "faults": tuple(msgspec.convert(given["faults"], list[SensorDid])),
+    }
+    return IncidentRow(**(given | told))

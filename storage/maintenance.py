@@ -1,16 +1,11 @@
-"""Windows of maintenance, and all that is known of single machines beside their model."""
+"""Windows of maintenance, and at their end the word that a machine was repaired."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from domain.care import Care, Window
 from domain.errors import BadInputError, ConflictError, NotFoundError
 from storage.connect import Connection, rows
-from storage.history import microseconds
-
-_KEPT_DAYS = 30
-"""Readings that are scored later than this after a window were forgotten by everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +18,7 @@ class MaintenanceRow:
         machine_class: Name of the class; None where one machine is meant.
         starts: First instant.
         ends: Last instant; None until somebody ends it.
+        learn_anew: Whether the machine was repaired, so that its level is learnt anew from the end.
         active: Whether it is on now.
         note: Why.
         created_by: Who entered it.
@@ -34,6 +30,7 @@ class MaintenanceRow:
     machine_class: str | None
     starts: datetime
     ends: datetime | None
+    learn_anew: bool
     active: bool
     note: str
     created_by: str
@@ -47,6 +44,7 @@ def add(  # noqa: PLR0913 - keyword-only
     machine_class: str | None = None,
     starts: datetime | None = None,
     ends: datetime | None = None,
+    learn_anew: bool = False,
     note: str = "",
     who: str,
 ) -> MaintenanceRow:
@@ -58,11 +56,14 @@ def add(  # noqa: PLR0913 - keyword-only
         machine_class: ...of all machines of this class.
         starts: With a zone; now by default.
         ends: With a zone; until it is ended by default.
+        learn_anew: The machine was repaired: from `ends` on its level is learnt anew. Nobody knows
+            that before, so that the end must have come.
         note: Why.
         who: Who enters it.
 
     Raises:
-        BadInputError: Both or neither of machine and class, or it ends before it starts.
+        BadInputError: Both or neither of machine and class, it ends before it starts, or the level
+            is to be learnt anew after an end that is not there or has not come.
         NotFoundError: There is no such machine or class.
     """
     if (machine is None) == (machine_class is None):
@@ -74,22 +75,82 @@ def add(  # noqa: PLR0913 - keyword-only
         on, "SELECT FROM machine_classes WHERE name = %s", (machine_class,)
     ):
         raise NotFoundError("machine class", machine_class[:128], "GET /api/v1/machines names them")
+    if learn_anew:
+        _check_over(on, ends)
     made = rows(
         on,
-        "INSERT INTO maintenance (machine_key, machine_class, starts, ends, note, created_by)"
-        " SELECT %(key)s, %(class)s, s.at, %(ends)s, %(note)s, %(who)s"
+        "INSERT INTO maintenance (machine_key, machine_class, starts, ends, learn_anew, note,"
+        " created_by) SELECT %(key)s, %(class)s, s.at, %(ends)s, %(anew)s, %(note)s, %(who)s"
         " FROM (SELECT coalesce(%(starts)s::timestamptz, clock_timestamp()) AS at) AS s"
         " WHERE %(ends)s::timestamptz IS NULL OR %(ends)s::timestamptz >= s.at RETURNING id",
         {"key": key, "class": machine_class, "starts": starts, "ends": ends}
-        | {"note": note, "who": who},
+        | {"anew": learn_anew, "note": note, "who": who},
     )
     if not made:
         raise BadInputError(f"it ends at {ends}, which has passed", "maintenance", "Say its start")
     return show(on, made[0][0])
 
 
-def end(on: Connection, number: int) -> MaintenanceRow:
+def repaired(  # noqa: PLR0913 - keyword-only
+    on: Connection,
+    *,
+    machine: str | None = None,
+    machine_class: str | None = None,
+    at: datetime | None = None,
+    note: str = "",
+    who: str,
+) -> MaintenanceRow:
+    """Say that a machine was repaired and its level is to be learnt anew; a window without length.
+
+    Args:
+        on: A session.
+        machine: This machine, or...
+        machine_class: ...all machines of this class.
+        at: Since when, with a zone; now by default.
+        note: Why.
+        who: Who says so.
+
+    Raises:
+        BadInputError: Both or neither of machine and class, or the instant has not come.
+        NotFoundError: There is no such machine or class.
+    """
+    since: datetime = at or rows(on, "SELECT clock_timestamp()")[0][0]
+    return add(
+        on,
+        machine=machine,
+        machine_class=machine_class,
+        starts=since,
+        ends=since,
+        learn_anew=True,
+        note=note,
+        who=who,
+    )
+
+
+def keep_level(on: Connection, number: int) -> MaintenanceRow:
+    """Take back that the level is to be learnt anew; what was judged by it stays as it is.
+
+    Raises:
+        NotFoundError: There is none of this number.
+        ConflictError: Nobody said so of it.
+    """
+    show(on, number)
+    if not rows(
+        on,
+        "UPDATE maintenance SET learn_anew = false WHERE id = %s AND learn_anew RETURNING 1",
+        (number,),
+    ):
+        raise ConflictError(f"nobody said that the level is learnt anew after maintenance {number}")
+    return show(on, number)
+
+
+def end(on: Connection, number: int, *, learn_anew: bool = False) -> MaintenanceRow:
     """End a window now.
+
+    Args:
+        on: A session.
+        number: Of the window.
+        learn_anew: The machine was repaired: its level is learnt anew from now on.
 
     Raises:
         NotFoundError: There is none of this number.
@@ -98,10 +159,10 @@ def end(on: Connection, number: int) -> MaintenanceRow:
     known = show(on, number)
     ended = rows(
         on,
-        "UPDATE maintenance SET ends = clock_timestamp() WHERE id = %s"
+        "UPDATE maintenance SET ends = clock_timestamp(), learn_anew = %s WHERE id = %s"
         " AND starts <= clock_timestamp() AND (ends IS NULL OR ends > clock_timestamp())"
         " RETURNING 1",
-        (number,),
+        (learn_anew, number),
     )
     if not ended:
         raise ConflictError(
@@ -147,43 +208,32 @@ def show(on: Connection, number: int) -> MaintenanceRow:
     return _row(found[0])
 
 
-def care(on: Connection) -> dict[str, Care]:
-    """Return machine → what is its own: moved limits and maintenance; others have nothing."""
-    factors: dict[str, dict[str, float]] = {}
-    for name, sensor, factor in rows(
-        on,
-        "SELECT m.name, l.sensor, l.factor FROM sensor_limits AS l"
-        " JOIN machines AS m ON m.key = l.machine_key ORDER BY m.name, l.sensor",
-    ):
-        factors.setdefault(name, {})[sensor] = float(factor)
-    windows: dict[str, list[Window]] = {}
-    for name, starts, ends in rows(
-        on,
-        "SELECT m.name, w.starts, w.ends FROM maintenance AS w JOIN machines AS m"
-        " ON m.key = w.machine_key OR m.machine_class = w.machine_class"
-        " WHERE w.ends IS NULL OR w.created_at > clock_timestamp() - make_interval(days => %s)"
-        " ORDER BY m.name, w.id",
-        (_KEPT_DAYS,),
-    ):
-        one = Window(
-            starts_us=microseconds(starts), ends_us=None if ends is None else microseconds(ends)
-        )
-        windows.setdefault(name, []).append(one)
-    return {
-        name: Care(factors=factors.get(name, {}), windows=tuple(windows.get(name, ())))
-        for name in factors.keys() | windows.keys()
-    }
-
-
 _SELECT = (
-    "SELECT w.id, m.name, w.machine_class, w.starts, w.ends, w.starts <= clock_timestamp()"
-    " AND (w.ends IS NULL OR w.ends > clock_timestamp()) AS active, w.note, w.created_by,"
-    " w.created_at FROM maintenance AS w LEFT JOIN machines AS m ON m.key = w.machine_key"
+    "SELECT w.id, m.name, w.machine_class, w.starts, w.ends, w.learn_anew,"
+    " w.starts <= clock_timestamp() AND (w.ends IS NULL OR w.ends > clock_timestamp()) AS active,"
+    " w.note, w.created_by, w.created_at"
+    " FROM maintenance AS w LEFT JOIN machines AS m ON m.key = w.machine_key"
 )
 
 
 def _row(row: tuple[Any, ...]) -> MaintenanceRow:
     return MaintenanceRow(**dict(zip(MaintenanceRow.__dataclass_fields__, row, strict=True)))
+
+
+def _check_over(on: Connection, ends: datetime | None) -> None:
+    """Raise where an end after which the level is learnt anew is not there or has not come."""
+    if ends is None:
+        raise BadInputError(
+            "the level is learnt anew from the end on, and there is none",
+            "maintenance",
+            "Say it when it ends: `millwright maintenance end ID --learn-anew`",
+        )
+    if rows(on, "SELECT %s::timestamptz > clock_timestamp()", (ends,))[0][0]:
+        raise BadInputError(
+            f"the level is to be learnt anew from {ends} on, which has not come",
+            "maintenance",
+            "Say it when the machine is repaired",
+        )
 
 
 def _machine_key(on: Connection, name: str) -> int:

@@ -26,7 +26,7 @@ _INCIDENT = """jsonb_build_object('id', i.id, 'machine', m.name, 'machine_class'
     'opened', i.opened, 'last_seen', i.last_seen, 'closed', i.closed,
     'close_reason', i.close_reason, 'peak_score', i.peak_score, 'anomalies', i.anomalies,
     'root_sensor', i.root_sensor, 'evidence', i.evidence, 'peaked', i.peaked,
-    'failure_mode', i.failure_mode, 'model_version', i.model_version,
+    'failure_mode', i.failure_mode, 'faults', i.faults, 'model_version', i.model_version,
     'acknowledged_by', i.acknowledged_by, 'feedback', i.feedback, 'note', i.note)"""
 
 

@@ -60,14 +60,8 @@ def _followed(on: Connection, known: History, start_us: int, end_us: int) -> His
         return known
     begins, means = steps_of(tail.instants_us, tail.values, _MINUTE_US)
     keep = int(np.searchsorted(known.instants_us, int(begins[0])))
-    before = known.values[:keep]
-    if not len(before):
-        return History(machine=known.machine, instants_us=begins, values=means)
-    return History(
-        machine=known.machine,
-        instants_us=np.concatenate([known.instants_us[:keep], begins]),
-        values=np.concatenate([before, means]),
-    )
+    later = History(machine=known.machine, instants_us=begins, values=means)
+    return later.after(known.take(slice(keep)))
 
 
 def _summed(one: History, step_us: int) -> History:

@@ -55,10 +55,11 @@ incidents = Table(
     Column("feedback_by", Text),
     Column("feedback_at", Moment),
     Column("severity", Text, nullable=False, server_default="minor"),  # domain.severity.Severity
-    Column("close_reason", Text),  # quiet | silent | maintenance | person
+    Column("close_reason", Text),  # quiet | silent | maintenance | repaired | person
     Column("note", Text, nullable=False, server_default=""),
     Column("peaked", Moment),  # instant of the reading with peak_score, which evidence shows
     Column("failure_mode", JSONB),  # domain.risk.outlook.IncidentMode
+    Column("faults", JSONB, nullable=False, server_default="[]"),  # [domain.told.SensorDid]
     now("recorded_at"),
     # At most one live incident of a kind per machine.
     Index(
@@ -69,6 +70,21 @@ incidents = Table(
         postgresql_where=text("closed IS NULL"),
     ),
     Index("ix_incidents_opened", "opened"),
+    Index("ix_incidents_closed", "closed"),
+)
+
+movements = Table(
+    "movements",
+    metadata,
+    # One row per movement of a machine: told again it is written once.
+    Column("machine_key", Integer, ForeignKey("machines.key"), primary_key=True),
+    Column("began", Moment, primary_key=True),
+    Column("settled", Moment),
+    Column("peak_score", Float(53), nullable=False),
+    Column("sensors", JSONB, nullable=False),  # [domain.told.Moved], largest share first
+    Column("model_version", Integer, nullable=False),
+    CheckConstraint("settled > began", name="order"),
+    Index("ix_movements_going_on", "machine_key", postgresql_where=text("settled IS NULL")),
 )
 
 machine_states = Table(

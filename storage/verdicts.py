@@ -14,11 +14,12 @@ import msgspec
 
 from domain.risk.outlook import Failure, IncidentMode
 from domain.severity import Severity
+from domain.told import SensorDid
 from storage import endings, outbox
 from storage.connect import Connection, rows
 
 type Kind = Literal["machine", "sensor"]
-type CloseReason = Literal["quiet", "silent", "maintenance", "person"]
+type CloseReason = Literal["quiet", "silent", "maintenance", "repaired", "person"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -81,6 +82,7 @@ class Incident:
         close_reason: Why it closed; empty while it lives.
         failure_mode: The mode the machine is most like now; None leaves what is stored. One that is
             known is never forgotten for an unknown: after a repair nothing is like a failure.
+        faults: What sensors did, of an incident of a sensor.
     """
 
     machine_key: int
@@ -98,6 +100,7 @@ class Incident:
     severity: Severity = Severity.MINOR
     close_reason: CloseReason | None = None
     failure_mode: IncidentMode | None = None
+    faults: tuple[SensorDid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +177,10 @@ def open_incident(on: Connection, incident: Incident) -> int:
     found = rows(
         on,
         "INSERT INTO incidents (machine_key, kind, began, opened, last_seen, peak_score,"
-        " anomalies, root_sensor, evidence, peaked, model_version, severity, failure_mode)"
+        " anomalies, root_sensor, evidence, peaked, model_version, severity, failure_mode, faults)"
         " VALUES (%(machine_key)s, %(kind)s, %(began)s, %(opened)s, %(last_seen)s,"
         " %(peak_score)s, %(anomalies)s, %(root_sensor)s, %(evidence)s, %(peaked)s,"
-        " %(model_version)s, %(severity)s, %(failure_mode)s)"
+        " %(model_version)s, %(severity)s, %(failure_mode)s, %(faults)s)"
         " ON CONFLICT (machine_key, kind) WHERE closed IS NULL"
         " DO UPDATE SET last_seen = greatest(incidents.last_seen, excluded.last_seen),"
         " peak_score = greatest(incidents.peak_score, excluded.peak_score),"
@@ -217,7 +220,8 @@ def update_incident(on: Connection, incident: Incident) -> bool:
         " peaked = coalesce(%(peaked)s, peaked), failure_mode = CASE WHEN"
         " %(failure_mode)s::jsonb->>'mode' = 'unknown' AND failure_mode->>'mode' <> 'unknown'"
         " THEN failure_mode ELSE coalesce(%(failure_mode)s, failure_mode) END,"
-        " closed = %(closed)s, close_reason = %(close_reason)s, severity = CASE WHEN"
+        " faults = %(faults)s, closed = %(closed)s, close_reason = %(close_reason)s,"
+        " severity = CASE WHEN"
         " array_position(%(ranks)s, %(severity)s) > array_position(%(ranks)s, old.severity)"
         " THEN %(severity)s ELSE old.severity END,"
         " state = CASE WHEN %(closed)s IS NULL THEN state ELSE 'closed' END"
@@ -264,7 +268,7 @@ def live_incidents(on: Connection) -> tuple[Live, ...]:
     found = rows(
         on,
         "SELECT id, machine_key, kind, began, opened, last_seen, peak_score, anomalies,"
-        " root_sensor, evidence, model_version, peaked FROM incidents"
+        " root_sensor, evidence, model_version, peaked, faults FROM incidents"
         " WHERE closed IS NULL ORDER BY id",
     )
     return tuple(
@@ -282,6 +286,7 @@ def live_incidents(on: Connection) -> tuple[Live, ...]:
                 evidence=tuple(msgspec.convert(row[9], list[Contribution])),
                 model_version=row[10],
                 peaked_us=None if row[11] is None else _us(row[11]),
+                faults=tuple(msgspec.convert(row[12], list[SensorDid])),
             ),
         )
         for row in found
@@ -309,6 +314,7 @@ def _columns(incident: Incident) -> dict[str, Any]:
         "model_version": incident.model_version,
         "severity": str(incident.severity),
         "close_reason": incident.close_reason,
+        "faults": _json(incident.faults),
         "failure_mode": None if incident.failure_mode is None else _json(incident.failure_mode),
     }
 

@@ -1,7 +1,8 @@
 """What a class's newest readings say against its champion's training: how far they moved, and why.
 
 1. Read the newest readings and hours of each machine.
-2. Leave out what training leaves out: maintenance, failures that people named, incidents.
+2. Leave out what training leaves out: maintenance, failures that people named, incidents, and of a
+   machine whose level is learnt anew after a repair what was before it.
 3. Incidents stay where they are of most machines: what moves a fleet at once is its surroundings
    or its work (`tuning.causes`), and to leave that out would hide it for ever.
 4. Compare: the stability index over the newest readings, the cause over the hours.
@@ -13,12 +14,14 @@ from typing import Final
 
 import numpy as np
 
+from domain.anew import since_last
 from domain.errors import ModelRejectedError
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
 from domain.readings import History
 from domain.risk.steps import step_us
 from storage import models, steps
+from storage.care import words
 from storage.connect import Connection
 from storage.history import latest_instants, read_history
 from storage.suspicion import suspected
@@ -111,9 +114,13 @@ class ChangeWatch:
         start_us = max(0, end_us - _CAUSE_STEPS * length)
         hours = steps.read(on, list(latest), start_us, end_us, step_us=length)
         parts = read_history(on, list(latest), end_us - round(_NEWEST_S * 1e6), end_us)
+        said = words(on, list(latest))
         whole = [
             _Seen(hours=past, newest=last)
-            for past, last in zip(hours, parts, strict=True)
+            for past, last in (
+                [since_last(one, said.get(one.machine, ())) for one in pair]
+                for pair in zip(hours, parts, strict=True)
+            )
             if len(last)
         ]
         calm = self._calm(on, whole, start_us, end_us)

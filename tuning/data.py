@@ -7,16 +7,22 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from domain.anew import since_last
 from domain.errors import BadInputError, NotFoundError
 from domain.machines import MachineClass
 from domain.readings import History, Instants
 from storage import roster_store
+from storage.care import words
 from storage.connect import Connection
 from storage.history import latest_instants, read_history
 from storage.suspicion import Suspicion, suspected
 
 _FEWEST_ROWS = 50
 """A machine with fewer healthy readings than this says nothing about its class."""
+
+_SETTLED_S = 900.0
+"""A machine that was repaired teaches its new level when it has run so long since; until then it is
+left out, and the level that the scorers learn from the word on is the better one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +49,8 @@ class Dataset:
     Attributes:
         machine_class: What the columns are.
         histories: One per machine, at least one.
-        excluded: Readings that were left out because a failure was suspected.
+        excluded: Readings that were left out because a failure was suspected, or the machine was
+            repaired since and its level learnt anew.
     """
 
     machine_class: MachineClass
@@ -106,13 +113,14 @@ def read(on: Connection, class_name: str, wanted: Selection) -> Dataset:
         raise _too_little(class_name, 0, 0, 0, wanted)
     end_us = max(newest.values()) + 1
     start_us = end_us - round(wanted.lookback_s * 1e6)
-    periods = suspected(on, names, start_us, end_us)
+    periods, said = suspected(on, names, start_us, end_us), words(on, names)
     each = max(_FEWEST_ROWS, wanted.max_rows // len(newest))
     found, kept = 0, []
     for name in sorted(newest):
         # One machine at a time: what is too much is dropped before the next is read.
         whole = read_history(on, [name], start_us, end_us)[0]
         found += len(whole)
+        whole = since_last(whole, said.get(name, ()), settled_s=_SETTLED_S)
         kept.append(
             without(whole, (one for one in periods if one.machine == name), wanted.margin_s)
         )
@@ -148,11 +156,7 @@ def without(history: History, periods: Iterable[Suspicion], margin_s: float) -> 
     keep = unsuspected(history.instants_us, periods, margin_s)
     if keep.all():
         return history
-    return History(
-        machine=history.machine,
-        instants_us=history.instants_us[keep],
-        values=history.values[keep],
-    )
+    return history.take(keep)
 
 
 def _last(history: History, rows: int) -> History:
@@ -168,7 +172,7 @@ def _last(history: History, rows: int) -> History:
 def _too_little(
     name: str, found: int, machines: int, excluded: int, wanted: Selection
 ) -> BadInputError:
-    lost = f", {excluded} of them near suspected failures" if excluded else ""
+    lost = f", {excluded} of them near suspected failures or before a repair" if excluded else ""
     return BadInputError(
         f"{found} readings of {machines} machines in the last {wanted.lookback_s / 3600:g} h"
         f"{lost}; a sweep needs at least {wanted.min_rows} healthy ones, {_FEWEST_ROWS} of each "

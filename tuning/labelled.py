@@ -12,6 +12,7 @@ from domain.labelled import Piece
 from domain.machines import MachineClass
 from domain.scorecard.backtest import SENSOR_PREFIX
 from storage import failures
+from storage.care import words
 from storage.connect import Connection, rows
 from storage.history import microseconds, read_history
 from storage.suspicion import suspected
@@ -50,7 +51,8 @@ def read(on: Connection, known: MachineClass, margin_s: float) -> tuple[Piece, .
     names = machines_of(on, known.name)
     found = [*islice(_failures(on, names), _MOST), *_false_alarms(on, known.name)]
     ordered = sorted(found, key=lambda one: (one.from_us, one.machine))
-    pieces = (_piece(on, known, one, margin_s) for one in ordered)
+    said = words(on, names)
+    pieces = (_piece(on, known, one, margin_s, said.get(one.machine, ())) for one in ordered)
     return tuple(one for one in pieces if one is not None)
 
 
@@ -78,7 +80,9 @@ def _false_alarms(on: Connection, machine_class: str) -> Iterator[_Period]:
         )
 
 
-def _piece(on: Connection, known: MachineClass, one: _Period, margin_s: float) -> Piece | None:
+def _piece(
+    on: Connection, known: MachineClass, one: _Period, margin_s: float, said: tuple[int, ...]
+) -> Piece | None:
     """Return the readings of a period; None where too few are stored still."""
     step_us = known.period_s * 1e6
     start_us = one.from_us - round(_CONTEXT_ROWS * step_us)
@@ -96,6 +100,7 @@ def _piece(on: Connection, known: MachineClass, one: _Period, margin_s: float) -
         inside=inside,
         healthy=calm & unsuspected(history.instants_us, suspicions, margin_s),
         failure=one.failure,
+        words=(start_us, *said) if said and said[-1] >= start_us else (),
     )
 
 

@@ -33,6 +33,21 @@ class Detector(Protocol):
         ...
 
 
+def shares_of(parts: Matrix, sensors: int) -> Matrix:
+    """Return each sensor's share in a distance, shape (n, S): rows sum to 1.
+
+    Args:
+        parts: Shape (n, K * S), what `Detector.attribute` gives of K features of S sensors; a row
+            of which nothing is to blame is shared evenly.
+        sensors: S.
+    """
+    by_sensor = parts.reshape(len(parts), parts.shape[1] // sensors, sensors).sum(axis=1)
+    total = by_sensor.sum(axis=1, keepdims=True)
+    even = np.full_like(by_sensor, 1 / sensors)
+    share: Matrix = np.divide(by_sensor, total, out=even, where=total > 0)
+    return share
+
+
 class DetectorSpec(Protocol):
     """The hyperparameters that detectors read; `PipelineSpec` has them."""
 

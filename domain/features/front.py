@@ -13,7 +13,7 @@ from domain.features.spectrum import frequencies
 from domain.features.state import Counts, Memory, Plan, Shape, fresh_memory
 from domain.features.trust import doubted
 from domain.jit import addresses_of
-from domain.readings import Instants, Matrix
+from domain.readings import Flags, Instants, Matrix
 
 KNOWN: Final = 1e9
 """Readings that the baseline of a machine stands for that was trained on."""
@@ -31,6 +31,7 @@ class FeatureRows:
         seen: Shape (n,), readings of the machine before this one.
         measured: Shape (n, K * S), the features before they were standardised; NaN where a sensor
             says nothing.
+        regimes: Shape (n,), place of the regime that each was judged in.
     """
 
     features: Matrix
@@ -38,6 +39,7 @@ class FeatureRows:
     filled: Counts
     seen: Counts
     measured: Matrix = field(default_factory=lambda: np.empty((0, 0)))
+    regimes: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,13 +77,14 @@ class FeatureModel:
         )
         object.__setattr__(self, "shape", shape)
 
-    def new_memory(self, machine: str | None = None) -> Memory:
+    def new_memory(self, machine: str | None = None, *, level: Matrix | None = None) -> Memory:
         """Return the memory of a machine that was not seen yet.
 
         Args:
             machine: Name; one that was trained on starts from its own level.
+            level: Shape (S,), the baseline to start from instead, as well known as such a level.
         """
-        base = self.bases.get(machine or "")
+        base = self.bases.get(machine or "") if level is None else level
         return fresh_memory(
             self.shape,
             base=np.zeros(len(self.plan.prior)) if base is None else base,
@@ -108,7 +111,12 @@ class FeatureModel:
         return self._standardised(self.raw(memory, instants_us, values))
 
     def transform_each(
-        self, memories: Sequence[Memory], ends: Counts, instants_us: Instants, values: Matrix
+        self,
+        memories: Sequence[Memory],
+        ends: Counts,
+        instants_us: Instants,
+        values: Matrix,
+        anew: Flags | None = None,
     ) -> FeatureRows:
         """Compute the features of machines' readings and advance their memories.
 
@@ -117,8 +125,9 @@ class FeatureModel:
             ends: Shape (machines,), row after the last one of each; ascending to n.
             instants_us: Shape (n,), one machine's after the other's.
             values: Shape (n, S); NaN is missing.
+            anew: Shape (n,), readings from which on a machine's level is learnt anew; none without.
         """
-        return self._standardised(self._raw(memories, ends, instants_us, values))
+        return self._standardised(self._raw(memories, ends, instants_us, values, anew))
 
     def _standardised(self, raw: FeatureRows) -> FeatureRows:
         features = np.where(np.isnan(raw.features), self.centre, raw.features) - self.centre
@@ -140,11 +149,16 @@ class FeatureModel:
         return self._raw([memory], ends, instants_us, values)
 
     def _raw(
-        self, memories: Sequence[Memory], ends: Counts, instants_us: Instants, values: Matrix
+        self,
+        memories: Sequence[Memory],
+        ends: Counts,
+        instants_us: Instants,
+        values: Matrix,
+        anew: Flags | None = None,
     ) -> FeatureRows:
         rows, sensors = values.shape
         features = np.empty((rows, len(self.plan.kinds) * sensors))
-        expected, counts = np.empty((rows, sensors)), np.empty((2, rows), dtype=np.int64)
+        expected, counts = np.empty((rows, sensors)), np.empty((3, rows), dtype=np.int64)
         words = self.shape.words
         feature_rows(
             self.plan,
@@ -154,11 +168,18 @@ class FeatureModel:
             ends,
             np.ascontiguousarray(instants_us, dtype=np.int64),
             np.ascontiguousarray(values, dtype=np.float64),
+            np.zeros(rows, dtype=np.bool_) if anew is None else anew,
             features,
             expected,
             counts,
         )
-        return FeatureRows(features=features, expected=expected, filled=counts[0], seen=counts[1])
+        return FeatureRows(
+            features=features,
+            expected=expected,
+            filled=counts[0],
+            seen=counts[1],
+            regimes=counts[2],
+        )
 
     def _lacking(self, filled: Counts) -> Matrix:
         """Return how near each feature's part of the window is to one reading (1) or full (0)."""

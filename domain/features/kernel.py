@@ -12,6 +12,7 @@ from domain.features.state import (
     CANDIDATE,
     FILLED,
     HEALTHY,
+    LACKING,
     LAST_US,
     PEAK,
     REGIME,
@@ -25,10 +26,13 @@ from domain.features.state import (
 )
 from domain.features.window import push, recount, window_features
 from domain.jit import Addresses, block_at, njit
-from domain.readings import Instants, Matrix
+from domain.readings import Flags, Instants, Matrix
 
 ANCHOR = 12.0
 """The last healthy level follows the baseline so many times slower than that the residual."""
+
+RENEWAL = 2
+"""Windows of readings after which a level that is learnt anew is known."""
 
 REGIME_CLIP = 9.0
 """Squared distance one operating sensor may add, so that a broken one cannot move the regime."""
@@ -70,15 +74,29 @@ def respond(plan: Plan, memory: Memory, regime: int, dt: float) -> None:
 
 
 @njit
+def empty(memory: Memory) -> None:
+    """Empty the window."""
+    memory.clock[SLOT], memory.clock[FILLED] = 0, 0
+    memory.sums[:] = 0.0
+    memory.waves[:] = 0.0
+    memory.have[:] = 0
+
+
+@njit
+def renew(memory: Memory) -> None:
+    """Let the baselines be learnt anew; the regimes' past is of the machine's work and stays."""
+    empty(memory)
+    memory.clock[LACKING] = RENEWAL * len(memory.ring)
+    memory.weight[:] = -memory.clock[LACKING]
+
+
+@njit
 def begin_row(plan: Plan, memory: Memory, instant: int, row: Matrix) -> float:
     """Move clock and regime to the row; return seconds since the one before."""
     clock = memory.clock
     dt = max(0.0, (instant - clock[LAST_US]) / 1e6) if clock[SEEN] else 0.0
     if dt > plan.gap_s:
-        clock[SLOT], clock[FILLED] = 0, 0
-        memory.sums[:] = 0.0
-        memory.waves[:] = 0.0
-        memory.have[:] = 0
+        empty(memory)
     clock[LAST_US] = max(instant, clock[LAST_US]) if clock[SEEN] else instant
     clock[SEEN] += 1
     respond(plan, memory, nearest_regime(plan, row, clock[REGIME]), dt)
@@ -102,6 +120,9 @@ def follow(plan: Plan, memory: Memory, residuals: Matrix, dt: float) -> None:
     quick = 0.5 / len(memory.ring)
     for sensor in range(len(residuals)):
         if np.isnan(residuals[sensor]):
+            continue
+        if memory.weight[sensor] < 0:
+            relearn(plan, memory, sensor, residuals[sensor])
             continue
         mean, settle = memory.sums[0, sensor] / memory.have[sensor], memory.settle[:, sensor]
         young = memory.weight[sensor] < plan.cold
@@ -127,6 +148,23 @@ def follow(plan: Plan, memory: Memory, residuals: Matrix, dt: float) -> None:
             anchor_rate = 1.0 if young else gain / ANCHOR
             settle[HEALTHY] += anchor_rate * (memory.base[sensor] - settle[HEALTHY])
         memory.base[sensor] += rate * (residuals[sensor] - memory.base[sensor])
+
+
+@njit
+def relearn(plan: Plan, memory: Memory, sensor: int, residual: float) -> None:
+    """Take what a sensor shows after a repair for its level, however far from before that is.
+
+    The mean of what it showed, of which the beginning is forgotten: a temperature takes minutes to
+    settle. Neither the class nor the gate has a say, for somebody said that the machine is well.
+    """
+    rows = RENEWAL * len(memory.ring)
+    memory.weight[sensor] += 1.0
+    rate = max(1.0 / (rows + memory.weight[sensor]), 0.5 / len(memory.ring))
+    memory.base[sensor] += rate * (residual - memory.base[sensor])
+    memory.settle[:, sensor] = 0.0
+    memory.settle[HEALTHY, sensor] = memory.base[sensor]
+    if memory.weight[sensor] >= 0:
+        memory.weight[sensor] = max(float(rows), plan.cold)
 
 
 @njit
@@ -171,8 +209,11 @@ def measure(plan: Plan, memory: Memory, row: Matrix, dt: float, out: Matrix) -> 
         level, unit = 0.0, plan.unit[sensor]
         for place in range(len(lagged)):
             level += plan.response[sensor, place] * lagged[place]
-        out[0, sensor] = level + memory.base[sensor] * unit
         out[1, sensor] = (row[sensor] - level) / unit
+        if memory.weight[sensor] == -RENEWAL * len(memory.ring) and not np.isnan(row[sensor]):
+            # The first value after a repair: nothing is measured from the level before it.
+            memory.base[sensor] = out[1, sensor]
+        out[0, sensor] = level + memory.base[sensor] * unit
         out[2, sensor] = (row[sensor] - out[0, sensor]) / plan.scale[regime, sensor]
         missing = np.isnan(row[sensor])
         memory.unseen_s[sensor] = memory.unseen_s[sensor] + dt if missing else 0.0
@@ -187,6 +228,7 @@ def feature_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fi
     ends: Counts,
     instants: Instants,
     values: Matrix,
+    anew: Flags,
     features: Matrix,
     expected: Matrix,
     counts: Counts,
@@ -201,15 +243,22 @@ def feature_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fi
         ends: Row after the last one of each machine; its first one is the end of the one before.
         instants: Shape (n,).
         values: Shape (n, S).
+        anew: Shape (n,), readings from which on baselines are learnt anew.
         features: Shape (n, K * S), filled; NaN where there is nothing to say.
         expected: Shape (n, S), filled.
-        counts: Shape (2, n), filled: rows in the window, and rows ever before this one.
+        counts: Shape (3, n), filled: rows in the window, rows ever before this one (less than
+            `Plan.cold` by what a level that is learnt anew lacks), and regimes.
     """
     row, index = np.empty((3, values.shape[1])), 0
     for at in range(len(addresses)):
         memory = memory_over(block_at(addresses[at], words), shape)
         while index < ends[at]:
+            if anew[index]:
+                renew(memory)
             counts[1, index] = memory.clock[SEEN]
+            if memory.clock[LACKING]:
+                counts[1, index] = min(counts[1, index], int(plan.cold) - memory.clock[LACKING])
+                memory.clock[LACKING] -= 1
             dt = begin_row(plan, memory, instants[index], values[index])
             measure(plan, memory, values[index], dt, row)
             expected[index] = row[0]
@@ -217,4 +266,5 @@ def feature_rows(  # noqa: PLR0913, PLR0917 - compiled code takes arrays, and fi
             follow(plan, memory, row[1], dt)
             window_features(plan, memory, features[index])
             counts[0, index] = memory.clock[FILLED]
+            counts[2, index] = memory.clock[REGIME]
             index += 1

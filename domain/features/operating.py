@@ -14,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import KMeans
 
-from domain.readings import Matrix
-
-type Flags = npt.NDArray[np.bool_]
+from domain.readings import Flags, Matrix
 
 LAGS_S: Final = (0.0, 3.0, 12.0, 48.0, 192.0, 768.0)
 """Time constants of the response; sums of these exponentials come near any lag up to minutes."""
@@ -70,7 +68,7 @@ def find_regimes(values: Sequence[Matrix], *, most: int, seed: int) -> tuple[Ope
     sample = np.concatenate([_draw(rows, seed), _draw(rows[near], seed)])
     sample = sample[~np.isnan(sample[:, weights > 0]).any(axis=1)]
     scaled = np.nan_to_num(sample * weights)
-    found = [_separate(scaled, count, seed) for count in range(2, most + 1)]
+    found = [clusters_apart(scaled, count, seed) for count in range(2, most + 1)]
     return (
         single,
         *(OperatingPoints(weights=weights, centres=one) for one in found if one is not None),
@@ -123,7 +121,7 @@ def _spread(values: Matrix) -> Matrix:
     return spread
 
 
-def _separate(sample: Matrix, count: int, seed: int) -> Matrix | None:
+def clusters_apart(sample: Matrix, count: int, seed: int) -> Matrix | None:
     """Return so many centres, shape (count, S), if their clusters are apart.
 
     Clusters that cut one cloud in two would let a sensor's own noise choose the regime, and with it

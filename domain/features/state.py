@@ -14,9 +14,9 @@ from domain.readings import Matrix
 
 type Counts = npt.NDArray[np.int64]
 
-SLOT, FILLED, SEEN, LAST_US, REGIME = range(5)
+SLOT, FILLED, SEEN, LAST_US, REGIME, LACKING = range(6)
 """Places in `Memory.clock`: the ring's next slot, rows in the window, rows ever, last instant, last
-regime (-1 before the first row)."""
+regime (-1 before the first row), rows that a level learnt anew still lacks."""
 
 CANDIDATE, PEAK, CALM, HEALTHY = range(4)
 """Places in `Memory.settle`: the level that a frozen sensor may settle at and the largest
@@ -58,7 +58,7 @@ class Shape(NamedTuple):
     def words(self) -> int:
         """Return the size of the block."""
         per_sensor = self.window_rows + 4 * self.waves + 10
-        return 5 + self.lagged + per_sensor * self.sensors
+        return 6 + self.lagged + per_sensor * self.sensors
 
 
 class Memory(NamedTuple):
@@ -66,14 +66,14 @@ class Memory(NamedTuple):
 
     block: Words  # what all others are parts of
 
-    clock: Counts  # (5,) see SLOT...
+    clock: Counts  # (6,) see SLOT...
     ring: Matrix  # (W, S) distances from the baseline, in the regime's deviations; NaN is missing
     sums: Matrix  # (2, S) of the ring's values and squares
     have: Counts  # (S,) values in the ring
     lagged: Matrix  # (T * R,) exponentially weighted regimes
     unseen_s: Matrix  # (S,) seconds since the sensor was measured
     base: Matrix  # (S,) baseline: distance from the class's level, in `Plan.unit`
-    weight: Matrix  # (S,) readings that the baseline stands for
+    weight: Matrix  # (S,) readings that the baseline stands for; below 0 it is learnt anew
     waves: npt.NDArray[np.float64]  # (W // 2, 4, S) the ring's spectrum; (0, 4, S) if not asked for
     settle: Matrix  # (4, S) what a frozen baseline waits for, see CANDIDATE...
 
@@ -103,7 +103,7 @@ def copied(memory: Memory) -> Memory:
 def memory_over(block: Words, shape: Shape) -> Memory:
     """Return the memory that a block of `Shape.words` holds."""
     sensors, whole = shape.sensors, block.view(np.int64)
-    ring = 5
+    ring = 6
     sums = ring + shape.window_rows * sensors
     have = sums + 2 * sensors
     unseen = have + sensors

@@ -24,15 +24,17 @@ def life_features(
 
     Args:
         values: Shape (steps, sensors), steps >= 1; NaN is missing and reads as the last value.
-        centre: Shape (sensors,), mean of a young machine.
-        scale: Shape (sensors,), its standard deviation, > 0.
+        centre: Shape (sensors,), mean of a young machine; or (steps, sensors), where it depends on
+            how the machine is run.
+        scale: Of the same shape, its standard deviation, > 0.
         look_back: Row t uses no more than so many rows, so that a machine whose beginning nobody
             saw is told like any other; its age is unknown then, and left out.
 
     Returns:
         Shape (steps, 6 * sensors + 6), or two columns less with `look_back`.
     """
-    departure = (_filled(values, centre) - centre) / scale
+    # What is missing keeps its last departure, which is its last value while conditions stay.
+    departure = _filled((values - centre) / scale)
     smooth = [_ewma(departure, weight, look_back) for weight in _SMOOTHING]
     size = [np.log(np.sqrt((one**2).mean(1, keepdims=True)) + _TINY) for one in smooth]
     trend = [smooth[0] - smooth[2], smooth[1] - smooth[3]]
@@ -52,10 +54,10 @@ def _ewma(values: Matrix, weight: float, look_back: int | None) -> Matrix:
     return smoothed / (1 - (1 - weight) ** steps)[:, None]
 
 
-def _filled(values: Matrix, start: Matrix) -> Matrix:
-    if np.isfinite(values).all():
-        return values
-    padded = np.vstack([start, values])
+def _filled(departure: Matrix) -> Matrix:
+    if np.isfinite(departure).all():
+        return departure
+    padded = np.vstack([np.zeros(departure.shape[1]), departure])
     known = np.isfinite(padded)
     newest = np.maximum.accumulate(np.where(known, np.arange(len(padded))[:, None], 0), axis=0)
     filled: Matrix = np.take_along_axis(padded, newest, axis=0)[1:]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from domain.readings import Matrix
 from domain.risk.features import life_features
+from domain.risk.usual import Usual
 
 _LEAST_WATCHED = 0.05
 """Weights are bounded: one life in a crowd of censored ones does not speak for all of them."""
@@ -32,11 +33,19 @@ class Life:
         failed: Whether the last row is its failure; otherwise the life is censored there.
         machine: Name of the machine; lives of one machine are held out together. Empty where each
             life is of a machine of its own.
+        unseen: Steps between the last row and the failure, where somebody noted when it came but
+            nobody its readings; 0 where the last row is the failure, or none is known.
     """
 
     values: Matrix
     failed: bool = True
     machine: str = ""
+    unseen: int = 0
+
+    @property
+    def left(self) -> Matrix:
+        """Steps from each row to the failure, or to where it was last seen; shape (steps,)."""
+        return self.unseen + np.arange(len(self.values) - 1.0, -1, -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,21 +67,21 @@ class Rows:
     life: npt.NDArray[np.intp]
 
     @classmethod
-    def of(  # noqa: PLR0913 - keyword-only, what a row is made with
+    def of(
         cls,
         lives: Sequence[Life],
         *,
-        centre: Matrix,
-        scale: Matrix,
+        usual: Usual,
         horizon: int,
         cap: int,
         look_back: int | None,
     ) -> Self:
         """Return the steps of lives, thinned out to `MOST_ROWS`."""
         every = max(1, sum(len(life.values) for life in lives) // MOST_ROWS)
-        left = [np.arange(len(life.values) - 1.0, -1, -1)[::every] for life in lives]
+        left = [life.left[::every] for life in lives]
         features = [
-            life_features(one.values, centre, scale, look_back=look_back)[::every] for one in lives
+            life_features(one.values, *usual.of(one.values), look_back=look_back)[::every]
+            for one in lives
         ]
         life = np.repeat(np.arange(len(lives)), [len(steps) for steps in left])
         steps, failed = np.concatenate(left), np.array([one.failed for one in lives])[life]

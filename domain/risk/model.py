@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from domain.readings import Matrix
 from domain.risk.features import life_features
 from domain.risk.lives import Life, Rows, folds_of
+from domain.risk.usual import Usual
 
 _FOLDS = 5
 LEAST_LIVES = 2 * _FOLDS
@@ -31,9 +32,6 @@ _BANDS = 10
 _COVERAGE = 0.9
 _Z = 1.645
 """Two-sided 90 % of a normal distribution."""
-_YOUNG = 50
-"""Steps at the beginning of a life that count as healthy."""
-
 type Arrays = dict[str, npt.NDArray[np.float64]]
 
 
@@ -75,7 +73,7 @@ class RiskModel:
     arrays: Mapping[str, Matrix]
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913 - keyword-only, what a forecast is made with
         cls,
         lives: Sequence[Life],
         *,
@@ -83,6 +81,7 @@ class RiskModel:
         cap: int,
         seed: int,
         look_back: int | None = None,
+        conditions: Sequence[int] = (),
     ) -> Self:
         """Learn from past lives.
 
@@ -92,6 +91,7 @@ class RiskModel:
             cap: Remaining life beyond which machines look alike; > horizon.
             seed: Decides which lives are held out together.
             look_back: Steps that the forecast may look back on; None for whole lives.
+            conditions: Columns that say how a machine is run, not how it is.
 
         Raises:
             ValueError: There are too few lives to learn from and to check on.
@@ -102,18 +102,9 @@ class RiskModel:
                 f"risk needs at least {LEAST_LIVES} lives, {LEAST_FAILURES} of them failed; got "
                 f"{len(lives)} and {failed}"
             )
-        young = np.vstack([life.values[:_YOUNG] for life in lives])
-        centre, scale = np.nanmean(young, axis=0), np.nanstd(young, axis=0)
-        arrays: Arrays = {"centre": centre, "scale": np.where(scale > 0, scale, 1.0)}
-        rows = Rows.of(
-            lives,
-            centre=arrays["centre"],
-            scale=arrays["scale"],
-            horizon=horizon,
-            cap=cap,
-            look_back=look_back,
-        )
-        arrays |= _basis(rows.features)
+        usual = Usual.fit([life.values for life in lives], conditions=conditions, seed=seed)
+        rows = Rows.of(lives, usual=usual, horizon=horizon, cap=cap, look_back=look_back)
+        arrays: Arrays = usual.to_arrays() | _basis(rows.features)
         group = folds_of(lives, _FOLDS, seed)
         held = [rows.take(group[rows.life] == k) for k in range(_FOLDS)]
         taught = [rows.take(group[rows.life] != k) for k in range(_FOLDS)]
@@ -132,9 +123,8 @@ class RiskModel:
             values: Shape (steps, sensors).
         """
         arrays = self.arrays
-        features = life_features(
-            values, arrays["centre"], arrays["scale"], look_back=self.look_back
-        )
+        usual = Usual.from_arrays(arrays)
+        features = life_features(values, *usual.of(values), look_back=self.look_back)
         level = _linear(features, arrays)
         shift, slope = arrays["calibration"]
         odds = shift + slope * (level @ arrays["odds"])

@@ -11,7 +11,7 @@ from domain.scorecard.protocol import judge
 from domain.scorecard.runs import Run
 from domain.scorecard.tally import Figures, Tally, figures
 
-RISK_FIGURES: Final = ("auc", "brier", "calibration_error", "rmse", "coverage")
+RISK_FIGURES: Final = ("auc", "brier", "calibration_error", "rmse", "coverage", "rmse_last")
 _RESAMPLES: Final = 1000
 
 type Card = dict[str, Any]

@@ -20,6 +20,7 @@ from domain.readings import Instants, Matrix
 from domain.scorecard.baselines import BASELINES, judge_baseline
 from domain.scorecard.card import RunScores
 from domain.scorecard.protocol import score_rest
+from domain.scorecard.repaired import judge_repaired
 from domain.scorecard.runs import Format, Run
 from domain.scorecard.tally import Tally
 from domain.simulation.failures import Failure
@@ -43,7 +44,8 @@ CLASSES: Final = ("pump", "fan")
 ELSEWHERE: Final = 4.0
 
 _START_US: Final = 1_700_000_000_000_000
-_SUFFIX: Final = "_elsewhere"
+SUFFIX: Final = "_elsewhere"
+_NEW_LEVEL: Final = "new-level"
 _CONTAMINATED: Final = 3
 """Every so many machines of a contaminated fleet fail while they are learnt from."""
 
@@ -94,11 +96,14 @@ class Answer:
         machine: Its name.
         ours: By the pipeline.
         baselines: By each trivial method.
+        repaired: By the pipeline, of a machine that stays elsewhere, where somebody says at its
+            repair that its level is to be learnt anew; None of all others.
     """
 
     machine: str
     ours: Tally
     baselines: Mapping[str, Tally]
+    repaired: Tally | None = None
 
 
 def examine(
@@ -151,12 +156,13 @@ def _answer(pipeline: Pipeline, run: Run, seed: int, paper: Paper) -> Answer:
         machine=run.machine or run.name,
         ours=Tally.of(run, score_rest(pipeline, run, rules=IncidentRules())),
         baselines={name: Tally.of(run, judge_baseline(name, run, seed=seed)) for name in names},
+        repaired=judge_repaired(pipeline, run) if run.name.endswith(f"/{_NEW_LEVEL}") else None,
     )
 
 
 def _fleets(file: ClassFile, seed: int, paper: Paper) -> Iterator[list[Run]]:
     """Give the runs of the plain fleet, and of the contaminated one."""
-    file = _with_new_levels(file)
+    file = with_new_levels(file)
     for contaminated in (False, True):
         sitting = [
             one for one in _candidates(file, paper) if (one.group == "contaminated") is contaminated
@@ -167,7 +173,7 @@ def _fleets(file: ClassFile, seed: int, paper: Paper) -> Iterator[list[Run]]:
 
 def _candidates(file: ClassFile, paper: Paper) -> Iterator[Candidate]:
     """Name the machines: of each group one per failure mode that it may fail in."""
-    plain = {name: one for name, one in file.spec.failures.items() if not name.endswith(_SUFFIX)}
+    plain = {name: one for name, one in file.spec.failures.items() if not name.endswith(SUFFIX)}
     for group in paper.groups:
         if group == "healthy":
             modes: list[str | None] = [None] * paper.healthy
@@ -179,17 +185,17 @@ def _candidates(file: ClassFile, paper: Paper) -> Iterator[Candidate]:
             yield Candidate(
                 name=f"{group}-{at}",
                 group=group,
-                mode=f"{mode}{_SUFFIX}" if group == "new-level" else mode,
+                mode=f"{mode}{SUFFIX}" if group == _NEW_LEVEL else mode,
             )
 
 
-def _with_new_levels(file: ClassFile) -> ClassFile:
+def with_new_levels(file: ClassFile) -> ClassFile:
     """Give every failure of a machine a twin that leaves the machine elsewhere."""
     failures = dict(file.spec.failures)
     for name, mode in file.spec.failures.items():
         if mode.kind == "machine":
             moved = msgspec.structs.replace(mode, residual=ELSEWHERE)
-            failures[f"{name}{_SUFFIX}"] = moved
+            failures[f"{name}{SUFFIX}"] = moved
     return ClassFile(spec=msgspec.structs.replace(file.spec, failures=failures))
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from domain.anew import acting, begins
 from domain.changes import turns
 from domain.incidents import (
     SENSOR_RULES,
@@ -22,6 +23,7 @@ from domain.incidents import (
     IncidentTracker,
     sensor_rows,
 )
+from domain.movements import movement_scores
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import Instants, Matrix
@@ -127,47 +129,51 @@ def score_rest(
         rules: When an incident opens and closes; by default those of the stream, their time
             stretched to the run's rate of readings.
     """
-    state = pipeline.new_state(run.train.machine)
-    pipeline.score(state, run.train.instants_us, run.train.values)
+    anew = begins(run.instants_us, acting(pipeline, run.train.machine, run.words))
+    state, learnt = pipeline.new_state(run.train.machine, level=run.level), len(run.train)
+    pipeline.score(state, run.train.instants_us, run.train.values, anew=anew[:learnt])
+    anew = anew[learnt:]
     test, score, parts = run.test, [np.empty(0)], [np.empty((0, len(run.sensors)))]
     faults = [np.empty((0, len(run.sensors)), dtype=np.uint8)]
     moved = [np.empty(0)]
     for first in range(0, len(test), chunk_rows):
         rows = slice(first, first + chunk_rows)
-        scores = pipeline.score(state, test.instants_us[rows], test.values[rows])
+        scores = pipeline.score(state, test.instants_us[rows], test.values[rows], anew=anew[rows])
         score.append(np.where(scores.ready, scores.score, np.minimum(scores.score, 1.0)))
         parts.append(scores.contributions)
         faults.append(scores.sensor_faults)
         if pipeline.changes is not None:
-            moves = pipeline.changes.score(scores.measured)
-            moved.append(np.where(scores.ready, moves, 0.0))
+            moved.append(movement_scores(pipeline.changes, scores))
     told = verdicts(
         np.concatenate(score),
         test.instants_us,
         run.period_s,
         np.concatenate(parts),
         rules=rules,
+        repaired=anew,
     )
-    found = _opened(test.instants_us, *sensor_rows(np.concatenate(faults)), SENSOR_RULES)
+    ill, of = sensor_rows(np.concatenate(faults))
+    found = _opened(test.instants_us, ill, of, SENSOR_RULES, anew)
     told = replace(told, sensor_opened=np.searchsorted(test.instants_us, _begins(found)))
     if pipeline.changes is None:
         return told
     return replace(told, changes=turns(np.concatenate(moved))[0])
 
 
-def verdicts(
+def verdicts(  # noqa: PLR0913 - columns of the same readings, and how they are judged
     score: Numbers,
     instants_us: Instants,
     period_s: float,
     contributions: Matrix | None = None,
     *,
     rules: IncidentRules | None = None,
+    repaired: Flags | None = None,
 ) -> Verdicts:
     """Turn scores, of which > 1 is anomalous, into verdicts and incidents."""
     usual = IncidentRules()
     stretched = replace(usual, quiet_s=usual.quiet_s * period_s / REFERENCE_PERIOD_S)
     parts = np.zeros((len(score), 1)) if contributions is None else contributions
-    found = _opened(instants_us, score, parts, rules or stretched)
+    found = _opened(instants_us, score, parts, rules or stretched, repaired)
     return Verdicts(
         score=score,
         told=score > 1,
@@ -178,11 +184,15 @@ def verdicts(
 
 
 def _opened(
-    instants_us: Instants, score: Numbers, parts: Matrix, rules: IncidentRules
+    instants_us: Instants,
+    score: Numbers,
+    parts: Matrix,
+    rules: IncidentRules,
+    repaired: Flags | None = None,
 ) -> tuple[Incident, ...]:
     """Return the incidents that a machine's scores open, as they are at the end."""
     newest: dict[int, Incident] = {}
-    for event in IncidentTracker(rules).advance(instants_us, score, parts):
+    for event in IncidentTracker(rules).advance(instants_us, score, parts, repaired=repaired):
         newest[event.incident.opened_us] = event.incident
     return tuple(newest[at] for at in sorted(newest))
 

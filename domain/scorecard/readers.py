@@ -25,7 +25,9 @@ type Windows = Mapping[str, Sequence[tuple[str, str]]]
 
 _CMAPSS_COLUMNS: Final = 26
 _CMAPSS_FIRST_SENSOR: Final = 2
-"""Unit and cycle come first; the settings move like sensors and are taken as such."""
+"""Unit and cycle come first."""
+_CMAPSS_SETTINGS: Final = (0, 1, 2)
+"""Altitude, speed and throttle come next, before what is measured."""
 _LEAST_ROWS: Final = 60
 _ALIKE: Final = 0.8
 """Likeness, 0 to 1, from which a column's name is a slip of the pen."""
@@ -113,11 +115,18 @@ def read_run(name: str, text: str, kind: Format, windows: Sequence[tuple[str, st
     return run
 
 
-def read_fleet(name: str, text: str) -> Fleet:
-    """Read a training file of C-MAPSS: each unit is a life that ended with its last row.
+def read_fleet(name: str, text: str, unseen: Sequence[int] | None = None) -> Fleet:
+    """Read a file of C-MAPSS: each unit is a life.
+
+    Args:
+        name: Of the file, for people.
+        text: Its content.
+        unseen: Of each unit, in order, the cycles from its last row to its failure, as
+            `read_unseen` gives them; by default the last row is the failure.
 
     Raises:
-        BadInputError: A row does not hold 26 numbers, or cycles do not count up.
+        BadInputError: A row does not hold 26 numbers, cycles do not count up, or `unseen` is of
+            another number of units.
     """
     rows: list[list[float]] = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -130,13 +139,31 @@ def read_fleet(name: str, text: str) -> Fleet:
     if not rows:
         raise BadInputError("it holds no rows", name)
     table = np.array(rows)
+    units = np.unique(table[:, 0])
+    after = [0] * len(units) if unseen is None else unseen
+    if len(after) != len(units):
+        what = f"it holds {len(units)} units, and the remaining life of {len(after)} is noted"
+        raise BadInputError(what, name)
     lives = []
-    for unit in np.unique(table[:, 0]):
+    for unit, cycles in zip(units, after, strict=True):
         life = table[table[:, 0] == unit]
         if (np.diff(life[:, 1]) != 1).any():
             raise BadInputError(f"the cycles of unit {unit:g} do not count up", name)
-        lives.append(Life(values=life[:, _CMAPSS_FIRST_SENSOR:]))
-    return Fleet(name=name, lives=tuple(lives))
+        lives.append(Life(values=life[:, _CMAPSS_FIRST_SENSOR:], unseen=cycles))
+    return Fleet(name=name, lives=tuple(lives), conditions=_CMAPSS_SETTINGS)
+
+
+def read_unseen(name: str, text: str) -> tuple[int, ...]:
+    """Read a file `RUL_…` of C-MAPSS: the remaining cycles of each test unit, one per line.
+
+    Raises:
+        BadInputError: A line is no whole number, or below 0.
+    """
+    cells = text.split()
+    for number, cell in enumerate(cells, start=1):
+        if not cell.isdecimal():
+            raise BadInputError(f"line {number}: {cell!r} is no number of cycles", name)
+    return tuple(map(int, cells))
 
 
 def _table(name: str, text: str) -> tuple[list[str], list[list[str]]]:

@@ -53,6 +53,8 @@ class Run:
         machine: Its name, where that is not the run's.
         declared: What the columns are, where more is known of them than their names.
         learnt_rows: Readings to learn from, where the format's own split is not meant.
+        words: Instants from which the level is to be learnt anew, see `domain.anew`.
+        level: Shape (S,), what the level was before the first reading, where it was learnt anew.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Run:
     machine: str | None = None
     declared: MachineClass | None = None
     learnt_rows: int | None = None
+    words: tuple[int, ...] = ()
+    level: Matrix | None = None
 
     def __len__(self) -> int:
         return len(self.instants_us)
@@ -127,12 +131,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fleet:
-    """Machines of one kind, each observed until its failure.
+    """Machines of one kind, of each of which it is known when it failed.
 
     Attributes:
         name: Of the file, for people.
         lives: One per machine.
+        tests: Machines to be judged by what `lives` teach; without them the lives are judged, each
+            by what the others teach.
+        conditions: Columns of `values` that say how a machine is run, not how it is.
     """
 
     name: str
     lives: tuple[Life, ...]
+    tests: tuple[Life, ...] = ()
+    conditions: tuple[int, ...] = ()

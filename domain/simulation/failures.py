@@ -25,6 +25,8 @@ class Failure:
         severity: Factor on the mode's effects.
         sensors: What it touches.
         develop_s: Seconds from onset to full development.
+        nth: How many of its kind its machine was given before it; what is random about it comes
+            from that, and not from when it begins.
     """
 
     machine: str
@@ -34,6 +36,7 @@ class Failure:
     severity: float
     sensors: tuple[str, ...]
     develop_s: float
+    nth: int = 0
 
 
 class Course:

@@ -127,6 +127,7 @@ class Fleet:
         develop_s: float | None = None,
         duration_s: float | None = None,
         severity: float = 1.0,
+        nth: int | None = None,
     ) -> Failure:
         """Let a machine fail.
 
@@ -137,6 +138,8 @@ class Fleet:
             develop_s: Seconds to full development; by default the mode's.
             duration_s: Seconds to the repair; by default the mode's.
             severity: Factor on the mode's effects; > 0.
+            nth: How many of its kind the machine was given before, where it is told again after
+                a restart; otherwise it is the next one.
 
         Raises:
             NotFoundError: There is no such machine or mode.
@@ -159,6 +162,7 @@ class Fleet:
             end_us=onset_us + round(duration_s * 1e6),
             severity=severity,
             develop_s=develop_s,
+            nth=nth,
         )
 
     def schedule_failures(

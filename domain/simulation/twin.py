@@ -70,17 +70,28 @@ class Twin:
         instants, values = zip(*parts, strict=True)
         return np.concatenate(instants), np.concatenate(values)
 
-    def fail(
-        self, mode: str, *, onset_us: int, end_us: int, severity: float, develop_s: float
+    def fail(  # noqa: PLR0913 - what a failure is
+        self,
+        mode: str,
+        *,
+        onset_us: int,
+        end_us: int,
+        severity: float,
+        develop_s: float,
+        nth: int | None = None,
     ) -> Failure:
         """Begin a failure at an instant that is not past.
+
+        It is the next of its kind, or the `nth` where it was told before.
 
         Raises:
             BadInputError: The machine has already sent readings of that instant.
         """
         if onset_us < self._next_us - self._plan.period_us:
             raise BadInputError("the onset lies before what was already sent", f"failure {mode}")
-        rng = self._chance(mode, onset_us)
+        if nth is None:
+            nth = sum(one.kind == mode for one in self.failures)
+        rng = self._chance(mode, nth)
         failure = Failure(
             machine=self.name,
             kind=mode,
@@ -89,16 +100,17 @@ class Twin:
             severity=severity,
             sensors=_touched(self._plan, mode, rng),
             develop_s=develop_s,
+            nth=nth,
         )
         self.failures.append(failure)
         self._courses.append(Course(self._plan.spec, failure, self._signal.level, rng))
         self._courses.sort(key=lambda course: (course.failure.onset_us, course.failure.kind))
         return failure
 
-    def _chance(self, mode: str, onset_us: int) -> np.random.Generator:
-        # From what the failure is, not from how many were told before: failures that are restored
-        # in another order after a restart are the same failures.
-        key = (*self._fate.spawn_key, crc32(mode.encode()), onset_us % 2**64)
+    def _chance(self, mode: str, nth: int) -> np.random.Generator:
+        # Not from its onset, which hangs on the clock on the wall: a seed means the same failures
+        # whenever it is run. Those of other kinds do not count, in whatever order they are told.
+        key = (*self._fate.spawn_key, crc32(mode.encode()), nth)
         return np.random.default_rng(np.random.SeedSequence(self._fate.entropy, spawn_key=key))
 
     def _cut(self, block: Block, rows: slice) -> tuple[Instants, Matrix]:

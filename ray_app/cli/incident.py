@@ -13,6 +13,7 @@ from ray_app.cli.output import Json, json_line, line, rows
 app = typer.Typer(help="Incidents, and what people found.", no_args_is_help=True)
 
 _COLUMNS = ("id", "machine", "severity", "state", "root_sensor", "peak_score", "began", "feedback")
+_MOVED = ("began", "settled", "sensor", "peak_score")
 _SIMILAR = ("id", "machine", "likeness", "root_sensor", "began", "feedback", "note")
 
 Number = Annotated[int, typer.Argument(metavar="ID")]
@@ -45,17 +46,26 @@ def list_(
 @app.command()
 def show(number: Number, as_json: Json = False) -> None:
     """Show one incident, and past ones that look like it."""
-    from storage import incidents
+    from storage import incidents, movements
     from storage.connect import session
 
     with session(context.storage()) as on:
         one, alike = incidents.incident(on, number), incidents.similar(on, number)
+        moved = movements.of_incidents(on, [number]).get(number, ())
     if as_json:
-        json_line(asdict(one) | {"similar": [asdict(each) for each in alike]})
+        json_line(
+            asdict(one)
+            | {
+                "similar": [asdict(each) for each in alike],
+                "movements": [asdict(each) for each in moved],
+            }
+        )
         return
-    told = asdict(one) | {"failure_mode": one.failure_mode.sentence()}
+    did = "; ".join(f"{each.sensor} {each.words}" for each in one.faults)
+    told = asdict(one) | {"failure_mode": one.failure_mode.sentence(), "faults": did}
     for name, value in told.items():
         line(f"{name:>16}  {value}")
+    rows([asdict(each) for each in moved], _MOVED, as_json=False, empty="It did not move before.")
     rows([asdict(each) for each in alike], _SIMILAR, as_json=False, empty="Nothing like it before.")
 
 

@@ -107,6 +107,34 @@ class ReadingPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A sensor's part in a movement; levels are in its unit."""
+
+    sensor: str
+    share: float
+    before: float | None
+    after: float | None
+
+
+class MovementRow(msgspec.Struct, frozen=True, kw_only=True):
+    """When a machine moved, and what moved most."""
+
+    machine: str
+    began: datetime
+    settled: datetime | None
+    sensor: str
+    peak_score: float
+    sensors: list[Moved]
+    model_version: int
+
+
+class MovementPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine's movements, newest first."""
+
+    items: list[MovementRow]
+    next_cursor: str | None
+
+
 class TypicalSensor(msgspec.Struct, frozen=True, kw_only=True):
     """A sensor that shows a failure mode."""
 
@@ -126,6 +154,16 @@ class IncidentMode(msgspec.Struct, frozen=True, kw_only=True):
     sensors: list[TypicalSensor] = []
     as_of: str | None = None
     risk_version: int | None = None
+
+
+class SensorDid(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sensor did in an incident of its own."""
+
+    sensor: str
+    condition: str
+    since: datetime
+    value: float | None
+    words: str
 
 
 class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +186,7 @@ class IncidentRow(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     peaked: datetime | None
     failure_mode: IncidentMode
+    faults: list[SensorDid]
 
 
 class IncidentPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +194,21 @@ class IncidentPage(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[IncidentRow]
     next_cursor: str | None
+
+
+class MaintenanceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A window of maintenance, or the word that a machine was repaired."""
+
+    id: int
+    machine: str | None
+    machine_class: str | None
+    starts: datetime
+    ends: datetime | None
+    learn_anew: bool
+    active: bool
+    note: str
+    created_by: str
+    created_at: datetime
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):

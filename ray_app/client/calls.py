@@ -114,6 +114,12 @@ def readings(  # noqa: PLR0913 - the parameters of the address
     return get("list_readings", path, answers.ReadingPage, query)
 
 
+def movements(machine_id: str, *, limit: int = 100, cursor: str = "") -> Call[answers.MovementPage]:
+    """List when a machine moved, newest first."""
+    path = f"/machines/{part(machine_id)}/movements"
+    return get("list_movements", path, answers.MovementPage, {"limit": limit, "cursor": cursor})
+
+
 def judge(machine_id: str, at: datetime | None = None) -> Call[answers.Judge]:
     """Say which version scored a machine at an instant, or scores it now."""
     path = f"/machines/{part(machine_id)}/model"
@@ -149,6 +155,23 @@ def feedback(incident_id: int, found: str, note: str = "") -> Call[answers.Incid
     """Say what an incident was: `true`, `false` or `maintenance`."""
     path, body = f"/incidents/{incident_id}/feedback", {"feedback": found, "note": note}
     return post("give_feedback", path, answers.IncidentRow, body)
+
+
+def repaired(
+    machine_id: str, at: datetime | None = None, note: str = "", *, key: str = ""
+) -> Call[answers.MaintenanceRow]:
+    """Say that a machine was repaired, now or at `at`: its level is learnt anew since then."""
+    path, body = (
+        f"/machines/{part(machine_id)}/repaired",
+        {"at": at and at.isoformat(), "note": note},
+    )
+    return post("machine_repaired", path, answers.MaintenanceRow, body, key=key or new_key())
+
+
+def keep_level(maintenance_id: int, *, key: str = "") -> Call[answers.MaintenanceRow]:
+    """Take back that a level is learnt anew."""
+    path = f"/maintenance/{maintenance_id}/keep-level"
+    return post("keep_level", path, answers.MaintenanceRow, key=key or new_key())
 
 
 def models(

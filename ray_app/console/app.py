@@ -38,6 +38,17 @@ SECURITY_HEADERS = {
 _FOLDER = Path(__file__).parent
 _WEEK_S = 7 * 86_400
 _FORM_LIMIT_BYTES = 4096
+_FILTERS = (
+    words.duration,
+    words.since,
+    words.clock,
+    words.time_of_day,
+    words.number,
+    words.percent,
+    words.mark,
+    words.plain,
+    words.unit,
+)
 
 
 def build(context: ServeContext) -> App:
@@ -95,8 +106,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for name in ("duration", "since", "clock", "number", "percent", "mark", "plain", "unit"):
-            self._templates.filters[name] = getattr(words, name)
+        for one in _FILTERS:
+            self._templates.filters[one.__name__] = one
 
     async def overview(self, request: Request) -> Response:
         """Show the fleet."""

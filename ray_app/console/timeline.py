@@ -84,6 +84,12 @@ class Axis:
         place: Series = (instants_us - self.start_us) / span * WIDTH
         return place
 
+    def mark(self, instant_us: int) -> float | None:
+        """Return where an instant lies, in SVG units; None when it is not visible."""
+        if not self.start_us <= instant_us <= self.end_us:
+            return None
+        return round(float(self.x(np.array([instant_us], dtype=np.int64))[0]), 1)
+
     def shade(self, start_us: int, end_us: int, kind: str) -> Shade | None:
         """Return the visible part of a period, None when it is not visible."""
         left, right = max(start_us, self.start_us), min(end_us, self.end_us)

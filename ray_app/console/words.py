@@ -49,6 +49,15 @@ def clock(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def time_of_day(moment: datetime) -> str:
+    """Return an instant whose day is told beside it, in UTC.
+
+    >>> time_of_day(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    '03:04:05'
+    """
+    return f"{moment.astimezone(UTC):%H:%M:%S}"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number with so many significant digits.
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from domain.readings import History, Matrix
+from ray_app.beginnings import Beginning
 from ray_app.known import Champion
 from ray_app.serve.arrow_table import (
     MACHINE,
@@ -47,7 +48,7 @@ class _Judged:
     champion: Champion
     rows: npt.NDArray[np.intp]
     given: History
-    context: History | None
+    context: Beginning | None
     own: Own
 
 

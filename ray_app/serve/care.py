@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 from domain.webhooks import Format
 from ray_app.courier import send_now
 from ray_app.serve import pages
-from ray_app.serve.idempotency import Key, marked, once_in
+from ray_app.serve.idempotency import Key, marked, row_once
 from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, Moment, Number, holder
+from ray_app.serve.repairs import MAINTENANCE, repair_routes
 from ray_app.serve.routes import utc
 from ray_app.serve.views import Page
 from storage import maintenance, shadow, webhooks
@@ -65,7 +66,22 @@ class MaintenanceAsked(BaseModel):
     machine_class: Name | None = None
     starts: Moment | None = None
     ends: Moment | None = None
+    learn_anew: bool = Field(
+        default=False,
+        description="The machine was repaired: its level is learnt anew from `ends` on, which "
+        "must have come.",
+    )
     note: str = Field("", max_length=4000, pattern=TEXT)
+
+
+class MaintenanceEnd(BaseModel):
+    """How a window ends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    learn_anew: bool = Field(
+        default=False, description="The machine was repaired: its level is learnt anew from now on."
+    )
 
 
 class WebhookAsked(BaseModel):
@@ -82,6 +98,7 @@ def care_routes(pool: Pool) -> APIRouter:
     """Return maintenance, webhooks and shadow."""
     router = APIRouter()
     _maintenance_routes(router, pool)
+    repair_routes(router, pool)
     _webhook_routes(router, pool)
 
     @router.get("/models/shadow", tags=["models"])
@@ -116,31 +133,33 @@ def _maintenance_routes(router: APIRouter, pool: Pool) -> None:
         who = request.scope[HOLDER].name
         once = marked(request, idempotency_key, asked.model_dump_json())
 
-        def work(on: Connection) -> str:
-            made = maintenance.add(
+        def work(on: Connection) -> MaintenanceRow:
+            return maintenance.add(
                 on,
                 machine=asked.machine_id,
                 machine_class=asked.machine_class,
                 starts=utc(asked.starts),
                 ends=utc(asked.ends),
+                learn_anew=asked.learn_anew,
                 note=asked.note,
                 who=who,
             )
-            return _MAINTENANCE.dump_json(made).decode()
 
-        return _MAINTENANCE.validate_json(once_in(pool, once, work))
+        return row_once(pool, once, MAINTENANCE, work)
 
     @router.post("/maintenance/{window_id}/end", tags=["maintenance"])
     def end_maintenance(
-        window_id: Number, request: Request, idempotency_key: Key = None
+        window_id: Number,
+        request: Request,
+        asked: MaintenanceEnd | None = None,
+        idempotency_key: Key = None,
     ) -> MaintenanceRow:
         """End a window now. Needs a key of an operator."""
-        answer = once_in(
-            pool,
-            marked(request, idempotency_key, ""),
-            lambda on: _MAINTENANCE.dump_json(maintenance.end(on, window_id)).decode(),
+        anew = asked is not None and asked.learn_anew
+        once = marked(request, idempotency_key, "learn anew" if anew else "")
+        return row_once(
+            pool, once, MAINTENANCE, lambda on: maintenance.end(on, window_id, learn_anew=anew)
         )
-        return _MAINTENANCE.validate_json(answer)
 
 
 def _webhook_routes(router: APIRouter, pool: Pool) -> None:
@@ -159,12 +178,12 @@ def _webhook_routes(router: APIRouter, pool: Pool) -> None:
         # The secret is part of the request that a key stands for; only a hash of it is kept.
         body = asked.model_dump_json(exclude={"secret"})
         once = marked(request, idempotency_key, f"{body} {secret}")
-
-        def work(on: Connection) -> str:
-            made = webhooks.add(on, asked.url, asked.format, secret, who=who)
-            return _WEBHOOK.dump_json(made).decode()
-
-        return _WEBHOOK.validate_json(once_in(pool, once, work))
+        return row_once(
+            pool,
+            once,
+            _WEBHOOK,
+            lambda on: webhooks.add(on, asked.url, asked.format, secret, who=who),
+        )
 
     @router.delete("/webhooks/{webhook_id}", tags=["webhooks"])
     def remove_webhook(webhook_id: Number, request: Request) -> WebhookRow:

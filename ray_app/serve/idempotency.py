@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Header, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from ray_app.serve.params import HOLDER
 from storage import answers
@@ -96,3 +96,18 @@ def once_in(pool: Pool, asked: Asked | None, work: Callable[[Connection], str]) 
         if asked is not None:
             answers.finish(on, asked, answer)
         return answer
+
+
+def row_once[T](
+    pool: Pool, asked: Asked | None, shape: TypeAdapter[T], work: Callable[[Connection], T]
+) -> T:
+    """Return the row that a request makes, as `once_in` does its answer.
+
+    Args:
+        pool: Connections.
+        asked: The request; None where no key came with it.
+        shape: Of the row.
+        work: Makes it in the session it is given.
+    """
+    answer = once_in(pool, asked, lambda on: shape.dump_json(work(on)).decode())
+    return shape.validate_json(answer)

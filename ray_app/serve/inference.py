@@ -157,7 +157,7 @@ class InferenceApp:
         window = tensors.window(request, tail, pipeline.machine_class)
         machine = self._machine(request, champion)
         given = History(machine=machine or "", instants_us=window.instants_us, values=window.values)
-        past = self._scorer.past(champion, given)[0] if window.dated else None
+        past = self._scorer.past(champion, given, dated=window.dated)[0]
         scores, before = scored(champion, given, past, self._scorer.own(champion, given))
         told, raw = tensor_outputs.outputs(request, scores, skip=before, threshold=THRESHOLD)
         answer = InferenceResponse(

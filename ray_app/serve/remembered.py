@@ -44,6 +44,10 @@ class Remembered:
         """Return at most `rows` newest readings of a machine before an instant."""
         return self._past.before(machine, instant_us, rows)
 
+    def since(self, machine: str, from_us: int, before_us: int, rows: int) -> History:
+        """Return at most `rows` oldest readings of a machine from an instant up to another."""
+        return self._past.since(machine, from_us, before_us, rows)
+
     def newest(self, machine: str, rows: int) -> History:
         """Return at most `rows` newest readings of a machine."""
         return self._past.newest(machine, rows)
@@ -66,12 +70,7 @@ class Remembered:
             found = _Steps(now, *self._past.steps(machine, begin_us + step_us - 1, step_us))
             _room(self._steps)[key] = found
         rows = int(np.searchsorted(found.head.instants_us, before_us))
-        head = History(
-            machine=machine,
-            instants_us=found.head.instants_us[:rows],
-            values=found.head.values[:rows],
-        )
-        return found.whole, head
+        return found.whole, found.head.take(slice(rows))
 
 
 def _room[K, V](remembered: dict[K, V]) -> dict[K, V]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from domain.errors import NotFoundError
 from ray_app.serve import pages, views
 from ray_app.serve.params import Cursor, Limit, MachineId
-from storage import fleet
+from storage import fleet, movements
 from storage.pool import Pool
 
 
@@ -33,6 +33,19 @@ def fleet_routes(pool: Pool) -> APIRouter:
         if not found:
             raise no_machine(machine_id)
         return views.machine_view(found[0])
+
+    @router.get("/machines/{machine_id}/movements", tags=["fleet"])
+    def list_movements(
+        machine_id: MachineId, limit: Limit = 100, cursor: Cursor = ""
+    ) -> views.MovementPage:
+        """List when a machine moved, newest first: from where to where, mostly which sensor."""
+        before = pages.decode(cursor, tuple[datetime])[0] if cursor else None
+        with pool.session() as on:
+            found = movements.listed(on, machine_id, before=utc(before), limit=limit + 1)
+            if not found and not fleet.machines(on, name=machine_id, limit=1):
+                raise no_machine(machine_id)
+        items, following = pages.cut(found, limit, lambda last: [last.began])
+        return views.MovementPage(items=items, next_cursor=following)
 
     return router
 

@@ -2,26 +2,29 @@
 
 from typing import Protocol
 
+from domain.anew import acting, in_effect
 from domain.care import is_cold
 from domain.errors import NotFoundError, PlatformError
-from domain.readings import History
+from domain.readings import History, Matrix
 from domain.risk.outlook import Failure
+from ray_app.beginnings import Beginning, PastReadings, beginning
 from ray_app.champions import Champions, await_refresh
 from ray_app.known import Champion
-from ray_app.risk_watch import PastSteps, book_of
+from ray_app.risk_watch import PastSteps, book_of, first_step
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest
-from ray_app.serve.verdict import Own, predict, widened
+from ray_app.serve.verdict import Own, predict
 
 INLINE_ROWS = 256
 """A request of no more rows is scored at once; a larger one would keep others waiting."""
 
 
-class Past(PastSteps, Protocol):
-    """Where stored readings come from."""
+_MOST_LEVELS = 4096
+"""Machines whose level is kept after a repair; then all are forgotten and made again."""
 
-    def before(self, machine: str, instant_us: int, rows: int) -> History:
-        """Return at most `rows` newest readings of a machine before an instant."""
+
+class Past(PastReadings, PastSteps, Protocol):
+    """Where stored readings come from."""
 
     def newest(self, machine: str, rows: int) -> History:
         """Return at most `rows` newest readings of a machine."""
@@ -40,6 +43,7 @@ class Scorer:
 
     def __init__(self, champions: Champions, past: Past) -> None:
         self._champions, self._stored = champions, past
+        self._levels: dict[tuple[str, int], dict[int, Matrix]] = {}
 
     def is_quick(self, request: PredictRequest) -> bool:
         """Say whether the answer needs neither Postgres nor long: it may be made in the loop."""
@@ -96,12 +100,14 @@ class Scorer:
         if risk is None:
             return None
         machine = given.machine if use_stored else ""
+        word = in_effect(self._words(champion, given.machine), int(given.instants_us[-1]))
+        later = given.instants_us >= first_step(word, risk)
         try:
-            book = book_of(self._stored, machine, risk, int(given.instants_us[0]))
+            book = book_of(self._stored, machine, risk, int(given.instants_us[0]), word)
         except PlatformError as error:
             reason = f"the machine's stored readings could not be read: {error}"
             return Failure(reason=reason, risk_version=risk.version)
-        book.see(given.instants_us, given.values)
+        book.see(given.instants_us[later], given.values[later])
         return risk.outlook(book.begins_us, book.values)
 
     def own(self, champion: Champion, given: History, note: str = "") -> Own:
@@ -144,7 +150,7 @@ class Scorer:
             )
         return known.champion(machine.machine_class)
 
-    def newest(self, champion: Champion, machine: str) -> tuple[History, History]:
+    def newest(self, champion: Champion, machine: str) -> tuple[History, Beginning]:
         """Return a machine's newest stored reading, and those before it that fill the window.
 
         Raises:
@@ -153,27 +159,56 @@ class Scorer:
         found = self._stored.newest(machine, champion.pipeline.warmup_rows + 1)
         if not len(found):
             raise NotFoundError("stored reading of", machine, "Give `readings` with the request")
-        width = len(champion.pipeline.machine_class.sensors)
-        parts = [
-            History(
-                machine=machine,
-                instants_us=found.instants_us[rows],
-                values=widened(found.values[rows], width),
-            )
-            for rows in (slice(-1, None), slice(None, -1))
-        ]
-        return parts[0], parts[1]
+        found = found.widened(len(champion.pipeline.machine_class.sensors))
+        newest = found.take(slice(-1, None))
+        if in_effect(self._words(champion, machine), int(newest.instants_us[0])) is None:
+            return newest, Beginning(past=found.take(slice(-1)))
+        return newest, self._beginning(champion, newest, champion.pipeline.warmup_rows)
 
-    def past(self, champion: Champion, given: History) -> tuple[History | None, str]:
-        """Return the stored readings that complete a window, and why there are none, in words."""
+    def past(
+        self, champion: Champion, given: History, *, dated: bool = True
+    ) -> tuple[Beginning | None, str]:
+        """Return the stored readings that complete a window, and why there are none, in words.
+
+        Args:
+            champion: What scores it.
+            given: The window.
+            dated: Whether its instants are true; else it is of now, and nothing lies before it.
+        """
         # One more than fills the window: the first reading has nothing to be compared with.
         lacking = champion.pipeline.warmup_rows + 1 - len(given)
-        if not given.machine or lacking <= 0:
+        words, first_us = self._words(champion, given.machine), int(given.instants_us[0])
+        if not dated:
+            # What was before the newest word is not its level; what came after it nobody gave.
+            nothing = given.take(slice(0))
+            return (Beginning(past=nothing, words=(first_us,)) if words else None), ""
+        if not given.machine or (lacking <= 0 and in_effect(words, first_us - 1) is None):
             return None, ""
         try:
-            return self._stored.before(given.machine, int(given.instants_us[0]), lacking), ""
+            return self._beginning(champion, given, max(lacking, 0)), ""
         except PlatformError as error:
             return None, f"the machine's stored readings could not be read: {error}"
+
+    def _words(self, champion: Champion, machine: str) -> tuple[int, ...]:
+        care = self._champions.known.care_of(machine)
+        return acting(champion.pipeline, machine, care.anew_us)
+
+    def _beginning(self, champion: Champion, given: History, rows: int) -> Beginning:
+        words = self._words(champion, given.machine)
+        return beginning(
+            champion.pipeline,
+            self._stored,
+            given.machine,
+            int(given.instants_us[0]),
+            rows,
+            words,
+            self._levels_of(champion, given.machine) if words else None,
+        )
+
+    def _levels_of(self, champion: Champion, machine: str) -> dict[int, Matrix]:
+        if len(self._levels) >= _MOST_LEVELS:
+            self._levels.clear()
+        return self._levels.setdefault((machine, champion.version), {})
 
     def _of_class(self, wanted: str) -> Champion:
         known = await_refresh(self._champions, lambda one: wanted in one.champions)

@@ -7,12 +7,14 @@ from math import isfinite
 import numpy as np
 import numpy.typing as npt
 
+from domain.anew import acting, begins
 from domain.care import NO_CARE, Care, adjusted, notes
 from domain.pipeline import Pipeline, Scores
-from domain.readings import History, Instants, Matrix
+from domain.readings import History, Matrix
 from domain.risk.outlook import Failure
 from domain.sensor_health import SensorFault
 from domain.wire import format_instant
+from ray_app.beginnings import Beginning
 from ray_app.known import Champion
 from ray_app.serve.schema import (
     DataQuality,
@@ -53,7 +55,7 @@ def predict(
     champion: Champion,
     window: History,
     *,
-    context: History | None = None,
+    context: Beginning | None = None,
     own: Own = NOTHING_OWN,
     failure: Failure | None = None,
 ) -> Prediction:
@@ -63,15 +65,15 @@ def predict(
         champion: What scores it.
         window: At least one reading, columns in the order of the champion's sensors; a machine
             without a name is not registered and starts from the class's own level.
-        context: Stored readings of the machine before the window, put in front of it.
+        context: Stored readings of the machine before the window, put in front of it, and the
+            level that it was given since.
         own: What is the machine's own.
         failure: Risk of failure; None while the class has no risk model.
     """
-    instants, values = _joined(window, context)
-    before, pipeline = len(instants) - len(window), champion.pipeline
-    scores, _ = scored(champion, window, context, own, explained=slice(-1, None))
-    last, at_us = float(scores.score[-1]), int(instants[-1])
-    own_notes = notes(pipeline, own.care, at_us, own.first_us)
+    pipeline, newest = champion.pipeline, window.values[-1]
+    scores, before = scored(champion, window, context, own, explained=slice(-1, None))
+    last, at_us = float(scores.score[-1]), int(window.instants_us[-1])
+    own_notes = notes(pipeline, own.care, at_us, own.first_us, machine=window.machine or None)
     return Prediction(
         machine_id=window.machine or None,
         machine_class=champion.machine_class,
@@ -79,10 +81,10 @@ def predict(
         score=last,
         threshold=THRESHOLD,
         is_anomaly=last > THRESHOLD,
-        contributions=list(contributions(pipeline, scores, -1, values[-1])),
+        contributions=list(contributions(pipeline, scores, -1, newest)),
         failure=failure or Failure(),
         model=ModelUsed(name=champion.machine_class, version=champion.version),
-        data_quality=_quality(pipeline, scores, values, before, (own.note, *own_notes)),
+        data_quality=_quality(pipeline, scores, newest, before, (own.note, *own_notes)),
         scores=scores.score[before:].tolist(),
     )
 
@@ -90,7 +92,7 @@ def predict(
 def scored(
     champion: Champion,
     window: History,
-    context: History | None,
+    context: Beginning | None,
     own: Own = NOTHING_OWN,
     *,
     explained: slice = _EVERY_ROW,
@@ -105,23 +107,22 @@ def scored(
         explained: The last rows, whose contributions are wanted; all of them where limits were
             moved, for then a score is the sum of its parts.
     """
-    instants, values = _joined(window, context)
-    pipeline = champion.pipeline
+    whole, pipeline = _joined(window, context), champion.pipeline
     rows = _EVERY_ROW if own.care.factors else explained
-    state = pipeline.new_state(window.machine or None)
-    scores = pipeline.score(state, instants, values, explained=rows)
-    scores = adjusted(pipeline, scores, instants, own.care, first_us=own.first_us)
-    return scores, len(instants) - len(window)
-
-
-def _joined(window: History, context: History | None) -> tuple[Instants, Matrix]:
-    if context is None or not len(context):
-        return window.instants_us, window.values
-    before = widened(context.values, window.values.shape[1])
-    return (
-        np.concatenate([context.instants_us, window.instants_us]),
-        np.concatenate([before, window.values]),
+    begun = context or Beginning(
+        past=window, words=acting(pipeline, window.machine or None, own.care.anew_us)
     )
+    state = pipeline.new_state(window.machine or None, level=begun.level)
+    anew = begins(whole.instants_us, begun.words) if begun.words else None
+    scores = pipeline.score(state, whole.instants_us, whole.values, explained=rows, anew=anew)
+    scores = adjusted(pipeline, scores, whole.instants_us, own.care, first_us=own.first_us)
+    return scores, len(whole) - len(window)
+
+
+def _joined(window: History, context: Beginning | None) -> History:
+    if context is None:
+        return window
+    return window.after(context.past.widened(window.values.shape[1]))
 
 
 def contributions(
@@ -152,14 +153,6 @@ def contributions(
     )
 
 
-def widened(values: Matrix, sensors: int) -> Matrix:
-    """Return rows with exactly `sensors` columns: a class may have gained sensors since."""
-    if values.shape[1] >= sensors:
-        return values[:, :sensors]
-    filler = np.full((len(values), sensors - values.shape[1]), np.nan)
-    return np.concatenate([values, filler], axis=1)
-
-
 def faults_of(names: Sequence[str], codes: npt.NDArray[np.uint8]) -> list[SensorFaultSeen]:
     """Return the sensors whose codes are a fault.
 
@@ -174,21 +167,21 @@ def faults_of(names: Sequence[str], codes: npt.NDArray[np.uint8]) -> list[Sensor
 
 
 def _quality(
-    pipeline: Pipeline, scores: Scores, values: Matrix, before: int, told: Sequence[str]
+    pipeline: Pipeline, scores: Scores, newest: Matrix, before: int, told: Sequence[str]
 ) -> DataQuality:
     names = pipeline.machine_class.sensor_names
     ready = bool(scores.ready[-1])
     if not ready and not told[0]:
-        filling = (
-            f"the window is not filled yet: {len(values)} of {pipeline.warmup_rows} readings that "
-            "this model looks back on; the score is provisional"
-        )
+        lacking = f"{len(scores)} of {pipeline.warmup_rows} readings that this model looks back on"
+        if len(scores) >= pipeline.warmup_rows:
+            lacking = "it has a hole, or the level is still being learnt"
+        filling = f"the window is not filled yet: {lacking}; the score is provisional"
         told = (filling, *told)
     return DataQuality(
         ready=ready,
-        rows=len(values) - before,
+        rows=len(scores) - before,
         context_rows=before,
-        missing=[names[at] for at in np.flatnonzero(np.isnan(values[-1])).tolist()],
+        missing=[names[at] for at in np.flatnonzero(np.isnan(newest)).tolist()],
         faults=faults_of(names, scores.sensor_faults[-1]),
         note="; ".join(filter(None, told)),
     )

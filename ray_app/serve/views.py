@@ -12,6 +12,7 @@ from storage.anomalies import AnomalyRow
 from storage.fleet import MachineRow
 from storage.incidents import IncidentRow
 from storage.models import ModelRow
+from storage.movements import MovementRow
 from storage.sweep_history import SweepRow
 
 
@@ -94,6 +95,13 @@ class AnomalyPage(Page[AnomalyRow]):
     """Anomalous readings, newest first."""
 
     items: Sequence[AnomalyRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovementPage(Page[MovementRow]):
+    """A machine's movements, newest first."""
+
+    items: Sequence[MovementRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

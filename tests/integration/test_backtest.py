@@ -19,8 +19,9 @@ from domain.scorecard.backtest import history_run
 from domain.scorecard.protocol import score_rest
 from domain.simulation.fleet import Fleet
 from ray_app.cli.main import run
-from storage import failures, models, offsets, roster_store, verdicts
-from storage.connect import session
+from storage import failures, maintenance, models, offsets, roster_store, verdicts
+from storage.connect import rows, session
+from storage.history import instant
 from storage.models import StoredModel
 from storage.readings import ReadingStore, StoreBatch
 from storage.settings import StorageSettings
@@ -219,6 +220,35 @@ def test_a_period_is_judged_with_what_was_stored_before_it(site: Site, told: Tol
         (site.histories[0].instants_us >= START_US + ONSET_S * 1_000_000).sum()
     )
     assert card["alarms"] == 0
+
+
+@pytest.mark.parametrize("before_s", [0, 300])
+def test_a_repair_that_somebody_told_of_is_heeded(site: Site, told: Told, before_s: int) -> None:
+    """The machine stays elsewhere; with the word nothing is told, whether it lies in the period."""
+    repaired_us = START_US + ONSET_S * 1_000_000
+    model = ("p-0", "--model", "1")
+    site.learn()
+    with session(site.storage) as on:
+        column = PUMPS.machine_class.position["vibration_de"]
+        rows(
+            on,
+            f"UPDATE readings SET values[{column + 1}] = values[{column + 1}] + %s"
+            " WHERE instant >= %s AND machine_key = %s",
+            (
+                float(8 * site.histories[0].values[:, column].std()),
+                instant(repaired_us),
+                site.machines["p-0"].key,
+            ),
+        )
+    begin = ("--from", instant(repaired_us + before_s * 1_000_000).isoformat())
+    assert told(*model, *begin)["alarms"] > 100
+
+    with session(site.storage) as on:
+        maintenance.repaired(on, machine="p-0", at=instant(repaired_us), who="ada")
+    card = told(*model, *begin)
+
+    assert (card["alarms"], card["incidents"]) == (0, 0)
+    assert card["readings"] > 1000
 
 
 def test_what_cannot_be_judged_is_said(told: Told) -> None:

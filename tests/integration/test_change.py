@@ -121,6 +121,21 @@ def test_maintenance_is_no_change(storage: StorageSettings) -> None:
     assert cause(look(storage)) is Cause.REGIME_CHANGE
 
 
+def test_what_a_machine_showed_before_its_repair_is_no_change(storage: StorageSettings) -> None:
+    """Its readings since the word alone count, and there are none yet."""
+    live(storage, FLEET[1:], 0.0)
+    live(storage, FLEET[:1], MOVED)
+    before = look(storage)
+    after_all = START_US + (LEARNT + LIVED) * MINUTE_US
+    with session(storage) as on:
+        maintenance.repaired(on, machine=FLEET[0], at=instant(after_all), who="test")
+
+    after = look(storage)
+
+    assert cause(before) is Cause.WEAR
+    assert cause(after) is Cause.NONE
+
+
 @pytest.mark.parametrize("suspected_by", ["incident", "label"])
 def test_a_suspected_failure_of_one_machine_is_no_change_of_its_class(
     storage: StorageSettings, suspected_by: str

@@ -70,6 +70,24 @@ def test_maintenance_is_entered_listed_and_ended(told: Told) -> None:
     assert "--from" in told("maintenance add blower-1 --from yesterday", code=2)
 
 
+def test_a_repair_is_said_listed_and_taken_back(told: Told) -> None:
+    """Now or since a time that has come, or at the end of a window; one line says what is wrong."""
+    assert "learnt anew since" in told("maintenance repaired blower-1 --note seals")
+    assert "all of blower" in told("maintenance repaired --class blower --at 2026-01-01T00:00:00Z")
+    told("maintenance add blower-1")
+    assert "learnt anew since" in told("maintenance end 3 --learn-anew")
+    listed = json.loads(told("maintenance list --json"))
+    assert [one["learn_anew"] for one in listed] == [True, True, True]
+    assert "learnt before" in told("maintenance keep-level 1")
+    assert "nobody said" in told("maintenance keep-level 1", code=5)
+    assert "no maintenance '9'" in told("maintenance keep-level 9", code=4)
+    assert "no machine 'nobody'" in told("maintenance repaired nobody", code=4)
+    assert "has not come" in told("maintenance repaired blower-1 --at 2999-01-01T00:00Z", code=2)
+    assert "--at" in told("maintenance repaired blower-1 --at noon", code=2)
+    assert "one of the two" in told("maintenance repaired", code=2)
+    assert "there is none" in told("maintenance add blower-1 --learn-anew", code=2)
+
+
 def test_a_webhook_is_registered_tried_and_removed(told: Told, tmp_path: Path) -> None:
     """Its secret is printed once where it was made here, and never where it was brought."""
     secret = tmp_path / "secret"

@@ -16,7 +16,7 @@ from domain.errors import (
     NotFoundError,
 )
 from domain.pipeline_spec import PipelineSpec
-from storage import failures, models, roster_store, shadow, sweeps
+from storage import failures, maintenance, models, roster_store, shadow, sweeps
 from storage.connect import Connection, rows, session
 from storage.history import instant
 from storage.settings import StorageSettings
@@ -366,3 +366,12 @@ def test_what_people_judged_is_read_with_what_came_before(database: StorageSetti
     # Ten seconds before the label are not known to be healthy.
     assert (len(wear.history), int(wear.healthy.sum())) == (441, 200 - 20)
     assert not (wear.healthy & wear.inside).any()
+    assert not quiet.words
+    assert not wear.words
+    with session(database) as on:
+        word = START_US + 900_000_000
+        maintenance.repaired(on, machine="fan-1", at=instant(word), who="ada")
+        quiet, wear = labelled.read(on, FAN, 10)
+    # Repaired since: its level of then is learnt from the readings of then.
+    assert (quiet.words, wear.words[1:]) == ((), (word,))
+    assert wear.words[0] <= wear.history.instants_us[0]

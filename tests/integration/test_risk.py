@@ -26,9 +26,18 @@ from ray_app.serve.predictor import PredictApp
 from ray_app.serve.remembered import Remembered
 from ray_app.serve.schema import Prediction, PredictRequest, Reading
 from ray_app.serve.scorer import Scorer
-from storage import api_keys, failures, fleet, risk_models, roster_store, steps, verdicts
+from storage import (
+    api_keys,
+    failures,
+    fleet,
+    maintenance,
+    risk_models,
+    roster_store,
+    steps,
+    verdicts,
+)
 from storage.connect import rows, session
-from storage.history import microseconds
+from storage.history import instant, microseconds
 from storage.pool import Pool
 from storage.rollups import roll
 from storage.settings import StorageSettings
@@ -181,12 +190,34 @@ def _streamed(site: Site, one: History, end: int) -> Failure | None:
             instants_us=one.instants_us[first:until],
             values=one.values[first:until],
         )
-        found = judge.judge(batch, {machine.key: machine}, champion)
+        care = site.champions.known.care
+        found = judge.judge(batch, {machine.key: machine}, champion, care)
         state = found.states[-1]
     assert state is not None
     with session(site.settings) as on:
         verdicts.write_states(on, [state])
     return state.failure
+
+
+@pytest.mark.parametrize(("steps_since", "status"), [(5, "unknown"), (40, "known")])
+def test_a_repair_begins_another_life(site: Site, steps_since: int, status: str) -> None:
+    """What was before the word is no history of this risk, alike in stream and HTTP."""
+    risk.train(site.settings, "pump")
+    one, label = support.history(1)
+    assert label.failed_us is not None
+    failing = int(np.searchsorted(one.instants_us, label.failed_us)) - 30
+    word = instant(int(one.instants_us[failing - 3 * steps_since]) - 7_000_000)
+    with session(site.settings) as on:
+        maintenance.repaired(on, machine="pump-1", at=word, who="ada")
+    site.champions.refresh()
+
+    asked = PredictRequest(machine_id="pump-1", readings=_readings(one, failing - 20, failing))
+    answer = site.scorer.answer(asked)
+
+    assert isinstance(answer, Prediction)
+    assert answer.failure.status == status
+    assert status == "known" or "risk needs 12" in answer.failure.reason
+    assert _streamed(site, one, failing) == answer.failure
 
 
 def test_without_failures_there_is_a_trend_and_no_probability(database: StorageSettings) -> None:

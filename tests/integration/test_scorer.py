@@ -30,6 +30,7 @@ from storage import (
     history,
     incidents,
     models,
+    movements,
     quarantine,
     rates,
     roster_store,
@@ -166,6 +167,8 @@ def test_a_failing_machine_becomes_one_incident_with_its_sensor(
         told = anomalies.listed(on, limit=1000)
         states = {one.name: one.score for one in fleet.machines(on)}
         rate = rates.by_stage(on)
+        moved = movements.of_incidents(on, [found[0].id])
+        still = movements.listed(on, "pump-1")
 
     assert [(one.machine, one.root_sensor, one.state) for one in found] == [
         ("pump-2", "vibration", "open")
@@ -178,6 +181,9 @@ def test_a_failing_machine_becomes_one_incident_with_its_sensor(
     assert {one.incident_id for one in of_ill if one.instant >= found[0].began} == {found[0].id}
     assert (states["pump-1"] or 9) < 1 < (states["pump-2"] or 0)
     assert rate[0].stage == "score"
+    assert {one.sensor for one in moved[found[0].id]} == {"vibration"}
+    assert moved[found[0].id][-1].settled is None
+    assert still == ()
 
 
 def test_a_restart_goes_on_with_incident_and_offset_and_repeats_nothing(
@@ -190,13 +196,17 @@ def test_a_restart_goes_on_with_incident_and_offset_and_repeats_nothing(
         until(database, scored_to(TRAINED + LIVE - 41))
     with session(database) as on:
         before = incidents.incidents(on)
+        moving = movements.listed(on, "pump-2")
     ingest(settings, database, 2 * (TRAINED + LIVE - 40))
     publish(settings, TRAINED + LIVE - 40, 40)
     with at_work(ScorerActor(settings, database)) as second:
         until(database, scored_to(TRAINED + LIVE - 1))
     with session(database) as on:
         after = incidents.incidents(on)
+        moved = movements.listed(on, "pump-2")
 
+    assert moving[0].settled is None
+    assert [one.began for one in moved] == [one.began for one in moving]
     assert [one.id for one in after] == [one.id for one in before]
     assert after[0].anomalies > before[0].anomalies
     assert after[0].peak_score > before[0].peak_score

@@ -1,5 +1,6 @@
 """The second objective: failures met and alarms not raised again, on pieces of history."""
 
+from dataclasses import replace
 from math import isnan
 
 import numpy as np
@@ -54,6 +55,21 @@ def test_what_is_missed_and_what_is_raised_again_costs(pipeline: Pipeline) -> No
     assert result.objective < 0
     assert result.metrics()["label_recall"] == 0
     assert result.metrics()["label_false_alarm_rate"] > 0.3
+
+
+def test_a_period_from_before_a_repair_is_judged_by_the_level_of_then(pipeline: Pipeline) -> None:
+    """The model knows the machine at its new level; neither period is judged by that one."""
+    met, quiet = piece(12, failure=True), piece(0, failure=False)
+    before = [
+        replace(one, history=history("m1", one.history.values + np.array([0, 0, 9.0, 0])))
+        for one in (met, quiet)
+    ]
+    word = int(met.history.instants_us[0])
+
+    assert judge_labelled(pipeline, before).right == (True, False)
+    told = [replace(one, words=(word,)) for one in before]
+    assert judge_labelled(pipeline, told).right == (True, True)
+    assert judge_labelled(pipeline, told).false_alarm_rate < 0.05
 
 
 def test_who_always_alarms_gains_nothing() -> None:

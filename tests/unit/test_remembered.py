@@ -25,6 +25,10 @@ class _Stored:
         self.asked += 1
         return self._between(machine, instant_us - rows * 1_000_000, instant_us)
 
+    def since(self, machine: str, from_us: int, before_us: int, rows: int) -> History:
+        self.asked += 1
+        return self._between(machine, from_us, min(before_us, from_us + rows * 1_000_000))
+
     def newest(self, machine: str, rows: int) -> History:
         return self.before(machine, self.until_us, rows)
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from domain.errors import BadInputError
-from domain.scorecard.readers import guess_format, read_fleet, read_run, read_windows
+from domain.scorecard.readers import (
+    guess_format,
+    read_fleet,
+    read_run,
+    read_unseen,
+    read_windows,
+)
 from domain.scorecard.runs import Format
 
 SKAB = "datetime;Flow Rate;Current;anomaly;changepoint\n"
@@ -130,6 +136,19 @@ def test_a_broken_fleet_is_refused(text: str) -> None:
     """No rows, a short row, or cycles that begin anew."""
     with pytest.raises(BadInputError, match=r"train\.txt"):
         read_fleet("train.txt", text)
+
+
+def test_machines_that_were_seen_in_part_end_later() -> None:
+    """The remaining cycles of each unit come from a file of their own."""
+    unseen = read_unseen("RUL_FD001.txt", "7\n0\n")
+
+    fleet = read_fleet("test_FD001.txt", _engine(1, 3) + _engine(2, 2), unseen)
+
+    assert [life.left.tolist() for life in fleet.lives] == [[9, 8, 7], [1, 0]]
+    with pytest.raises(BadInputError, match="1 units, and the remaining life of 2 is noted"):
+        read_fleet("test_FD001.txt", _engine(1, 3), unseen)
+    with pytest.raises(BadInputError, match=r"RUL_FD001\.txt.*line 2: '-1'"):
+        read_unseen("RUL_FD001.txt", "7\n-1\n")
 
 
 def test_windows_that_are_none_are_refused() -> None:

@@ -68,6 +68,34 @@ def test_a_failure_may_be_told_late_and_in_any_order() -> None:
     assert late.truth() == early.truth()
 
 
+def test_a_seed_means_the_same_sensors_whenever_it_is_run() -> None:
+    """Which one sticks or drops out does not hang on the clock; the next of a kind is another."""
+    modes = ("sensor_stuck", "sensor_dropout")
+    runs = []
+    for onset_s in (90, 97, 260):
+        made = fleet()
+        failures = [
+            made.inject("m0", mode, onset_us=START + (onset_s + 400 * again) * S)
+            for mode in modes
+            for again in range(6)
+        ]
+        runs.append([one.sensors for one in failures])
+
+    assert runs[0] == runs[1] == runs[2]
+    assert len(set(runs[0])) > 2
+
+
+def test_failures_that_are_told_again_in_another_order_are_the_same() -> None:
+    """A producer that starts anew says which one of its kind each was."""
+    first, second = fleet(), fleet()
+    told = [first.inject("m0", "sensor_stuck", onset_us=START + at * S) for at in (300, 100, 200)]
+    for one in sorted(told, key=lambda each: each.onset_us):
+        second.inject("m0", one.kind, onset_us=one.onset_us, nth=one.nth)
+
+    assert [one.nth for one in told] == [0, 1, 2]
+    assert second.truth() == first.truth()
+
+
 def test_machines_and_seeds_differ() -> None:
     """Neither machines of a fleet nor fleets of another seed repeat each other."""
     one, other = (joined(fleet(2).advance(START + 60 * S), at) for at in range(2))

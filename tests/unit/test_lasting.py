@@ -1,0 +1,179 @@
+"""What stays high for long counts without the margin; what comes and goes does not."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.lasting import NEVER, Lasting, Vector, new_memory
+from domain.pipeline import Pipeline, Scores
+from domain.pipeline_spec import PipelineSpec
+from domain.readings import History
+from ray_app.beginnings import look_back
+from tests.unit.learning_samples import healthy, machine_class
+
+LASTING = Lasting(rows=5, limit=0.75)
+SPEC = PipelineSpec(window_s=20, baseline_s=200, recover_s=20)
+SURE = np.ones(100, dtype=np.bool_)
+
+
+def _judged(scores: Vector, ready: np.ndarray | None = None, lasting: Lasting = LASTING) -> Vector:
+    sure = SURE[: len(scores)] if ready is None else ready
+    return lasting.judged([new_memory()], np.array([len(scores)]), scores, sure)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    """Learnt from three machines."""
+    past = [healthy(seed, rows=900) for seed in (1, 2, 3)]
+    return Pipeline.fit(SPEC, past, machine_class(), seed=0)
+
+
+def test_an_excursion_counts_from_the_reading_on_at_which_it_lasted() -> None:
+    """Four readings above the limit are nothing, the fifth and later ones are."""
+    found = _judged(np.full(8, 0.9))
+
+    assert found[:4].tolist() == [0.9] * 4
+    assert found[4:].tolist() == pytest.approx([0.9 / 0.75] * 4)
+
+
+def test_one_reading_below_the_limit_begins_anew() -> None:
+    """What comes and goes wanders, however high it is in between."""
+    scores = np.tile([0.99, 0.99, 0.99, 0.99, 0.7], 10)
+
+    assert _judged(scores).tolist() == scores.tolist()
+
+
+def test_a_guess_ends_an_excursion() -> None:
+    """While a window fills its score says nothing of how long the machine stands high."""
+    ready = SURE[:8].copy()
+    ready[3] = False
+
+    assert _judged(np.full(8, 0.9), ready).tolist()[:-1] == [0.9] * 7
+
+
+def test_a_machine_on_its_way_back_has_its_margin_again() -> None:
+    """After a fault that scored 5 the window's memory of it is no fault of its own."""
+    scores = np.concatenate([np.full(6, 5.0), np.linspace(3.4, 0.8, 10)])
+
+    assert (_judged(scores)[6:] == scores[6:]).all()
+
+
+def test_a_fault_that_flickers_at_the_threshold_is_told_through() -> None:
+    """Slightly below the threshold after slightly above it is still no health."""
+    found = _judged(np.tile([1.1, 0.85], 10))
+
+    assert (found[5:] > 1).all()
+
+
+@given(
+    scores=st.lists(st.floats(0, 3), min_size=1, max_size=60),
+    cuts=st.lists(st.integers(0, 60), max_size=6),
+)
+def test_any_split_gives_the_same_scores_never_lower_ones(
+    scores: list[float], cuts: list[int]
+) -> None:
+    """In bulk, reading by reading and beside another machine."""
+    whole = np.array(scores)
+    bulk = _judged(whole)
+    own, other = new_memory(), new_memory()
+    parts = []
+    for first, end in pairwise(sorted({0, len(whole), *(min(one, len(whole)) for one in cuts)})):
+        both = np.concatenate([np.full(3, 2.0), whole[first:end]])
+        ends = np.array([3, len(both)])
+        parts.append(LASTING.judged([other, own], ends, both, SURE[: len(both)])[3:])
+
+    assert np.concatenate(parts).tolist() == bulk.tolist()
+    assert (bulk >= whole).all()
+    assert ((bulk > 1) >= (whole > 1)).all()
+
+
+def test_the_limit_is_the_threshold_without_its_margin(pipeline: Pipeline) -> None:
+    """However much margin there is, what lasts has none; a return level may lie below already."""
+    past = [healthy(seed, rows=900) for seed in (1, 2, 3)]
+    wide = Pipeline.fit(replace(SPEC, margin=2.0), past, machine_class(), seed=0)
+    often = replace(SPEC, threshold="evt", return_s=1.0)
+    slow = Pipeline.fit(replace(SPEC, recover_s=50), past, machine_class(), seed=0)
+    low = Pipeline.fit(often, past, machine_class(), seed=0)
+
+    assert pipeline.lasting.rows == 20
+    assert slow.lasting.rows == 50
+    assert pipeline.lasting.limit == pytest.approx(0.75)
+    assert wide.lasting.limit * wide.threshold == pytest.approx(0.75 * pipeline.threshold)
+    assert low.lasting.limit == 1
+
+
+def _faint(seed: int, *, by: float) -> History:
+    lived = healthy(seed, rows=500)
+    lived.values[200:400, 1] += by
+    return lived
+
+
+def _scored(pipeline: Pipeline, lived: History) -> Scores:
+    return pipeline.score(pipeline.new_state(lived.machine), lived.instants_us, lived.values)
+
+
+def _weakest_lasting(pipeline: Pipeline) -> float:
+    """Return a fault that the threshold alone hardly sees and that lasts."""
+    plain = replace(pipeline, lasting=NEVER)
+    for by in (0.25 * at for at in range(4, 32)):
+        told = _scored(plain, _faint(1, by=by)).score[200:400] > 1
+        if told.any():
+            return by - 0.25
+    raise AssertionError("no fault of up to 8 is told")
+
+
+def test_a_faint_fault_that_lasts_is_told(pipeline: Pipeline) -> None:
+    """One below what the threshold sees at all; its contributions still make up the score."""
+    lived = _faint(1, by=_weakest_lasting(pipeline))
+    found = _scored(pipeline, lived)
+
+    assert not (_scored(replace(pipeline, lasting=NEVER), lived).score > 1).any()
+    assert (found.score[200:400] > 1).any()
+    assert np.allclose(found.contributions.sum(axis=1), found.score)
+    assert not (_scored(pipeline, healthy(1, rows=500)).score > 1).any()
+
+
+def test_a_copy_of_a_state_goes_its_own_way(pipeline: Pipeline) -> None:
+    """A question over HTTP must not lengthen an excursion on the stream."""
+    lived = _faint(1, by=6.0)
+    state = pipeline.new_state("m1")
+    pipeline.score(state, lived.instants_us[:230], lived.values[:230])
+    before = state.excursion.copy()
+
+    pipeline.score(state.copy(), lived.instants_us[230:], lived.values[230:])
+
+    assert before.tolist() == state.excursion.tolist()
+    assert before[0] > 0
+
+
+def test_a_word_of_a_repair_ends_an_excursion(pipeline: Pipeline) -> None:
+    """From there on nothing is told until the level is known, and then from nothing."""
+    lived = _faint(1, by=6.0)
+    state = pipeline.new_state("m1")
+    anew = np.zeros(230, dtype=np.bool_)
+    anew[-1] = True
+    pipeline.score(state, lived.instants_us[:230], lived.values[:230], anew=anew)
+
+    assert state.excursion.tolist() == [0.0, 0.0]
+
+
+def test_a_package_keeps_the_limit_and_an_old_one_has_none(pipeline: Pipeline) -> None:
+    """Models of before mean what they meant."""
+    assert Pipeline.from_package(pipeline.to_package()).lasting == pipeline.lasting
+    old = replace(pipeline, lasting=NEVER)
+    lived = _faint(1, by=4.0)
+    plain = old.detector.score(
+        old.front.transform(old.new_state("m1").features, lived.instants_us, lived.values).features
+    )
+    assert _scored(old, lived).score.tolist() == pytest.approx((plain / old.threshold).tolist())
+
+
+def test_who_begins_again_looks_back_beyond_an_excursion(pipeline: Pipeline) -> None:
+    """Past readings are judged only once they are ready, and an excursion counts from there."""
+    slow = replace(pipeline, spec=replace(SPEC, baseline_s=1.0))
+
+    assert look_back(slow) >= slow.warmup_rows + slow.lasting.rows
