@@ -74,8 +74,14 @@ check-lock:
 	cmp --silent requirements.lock "$$fresh" || { \
 		echo 'requirements.lock does not fit pyproject.toml: run `make lock`' >&2; exit 1; }
 
+# What touches nothing outside may use every core; what starts services takes its turn alone.
 test: $(READY)
+ifdef ARGS
 	@pytest -m "not nightly" $(ARGS)
+else
+	@pytest -m "not nightly" --numprocesses logical tests/unit
+	pytest -m "not nightly" --ignore tests/unit
+endif
 
 # Lines and branches of the room that nothing may touch from outside.
 coverage: $(READY)

@@ -20,7 +20,7 @@ from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
 from domain.roster import Roster
 from domain.wire import format_instant
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.champions import Champions
 from ray_app.serve import arrow, windows
 from ray_app.serve.scorer import Scorer

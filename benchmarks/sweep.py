@@ -33,7 +33,7 @@ from tuning.settings import TuningSettings
 from tuning.sweep import run_sweep
 
 if TYPE_CHECKING:
-    from tuning.course import SweepOutcome
+    from tuning.outcome import SweepOutcome
 
 _USER, _HOUR_US = "sensor_user", 3_600_000_000
 

@@ -25,7 +25,7 @@ from ingestion.settings import KafkaSettings
 from ingestion.stages import Stages
 from ingestion.writer import Observer, Totals, Writer
 from observability import catalogue
-from observability.catalogue import Metrics, NoMetrics
+from observability.metric import Metrics, NoMetrics
 from storage import contention, offsets, partitions
 from storage.connect import session, translated
 from storage.mapped_intake import intake_for

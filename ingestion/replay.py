@@ -11,7 +11,8 @@ from ingestion.files import FileSpec, read
 from ingestion.kafka import KafkaSink, ensure_topic
 from ingestion.publish import PER_MESSAGE, Pace, Piece, publish
 from ingestion.settings import KafkaSettings
-from observability.catalogue import PRODUCE_ERRORS, PRODUCED, Metrics, NoMetrics
+from observability.catalogue import PRODUCE_ERRORS, PRODUCED
+from observability.metric import Metrics, NoMetrics
 from storage import roster_store
 from storage.connect import Connection, session
 from storage.settings import StorageSettings
@@ -84,10 +85,29 @@ def replay(
     with session(storage) as on:
         machine_class = _class_of(on, plan, first)
         roster_store.register_machines(on, first.machines, machine_class.name)
+    known = _registered(chain([first], pieces), storage, machine_class.name)
+    sent, failed = _send(kafka, known, machine_class, plan, metrics or NoMetrics(), progress)
+    return Replayed(
+        readings=max(0, sent - failed * (PER_MESSAGE if plan.packed else 1)),
+        failed=failed,
+        machine_class=machine_class.name,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _send(  # noqa: PLR0913, PLR0917 - what sending takes
+    kafka: KafkaSettings,
+    pieces: Iterator[Piece],
+    machine_class: MachineClass,
+    plan: ReplayPlan,
+    metrics: Metrics,
+    progress: Callable[[int], None],
+) -> tuple[int, int]:
+    """Return how many readings were sent and how many messages Kafka did not take."""
     ensure_topic(kafka)
     with KafkaSink.open(kafka, client_id="millwright replay") as sink:
         sent = publish(
-            _registered(chain([first], pieces), storage, machine_class.name),
+            pieces,
             sink,
             kafka.topic,
             packed_as=machine_class.sensor_names if plan.packed else None,
@@ -95,15 +115,9 @@ def replay(
             progress=progress,
         )
         sink.flush()
-    counted = metrics or NoMetrics()
-    counted.add(PRODUCED, sink.delivered)
-    counted.add(PRODUCE_ERRORS, sink.failed)
-    return Replayed(
-        readings=max(0, sent - sink.failed * (PER_MESSAGE if plan.packed else 1)),
-        failed=sink.failed,
-        machine_class=machine_class.name,
-        seconds=time.monotonic() - began,
-    )
+    metrics.add(PRODUCED, sink.delivered)
+    metrics.add(PRODUCE_ERRORS, sink.failed)
+    return sent, sink.failed
 
 
 def _class_of(on: Connection, plan: ReplayPlan, first: Piece) -> MachineClass:

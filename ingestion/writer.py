@@ -11,8 +11,8 @@ from domain.errors import BadInputError
 from domain.wire import RawBatch, Rejection, RejectReason
 from ingestion.kafka import steps_of
 from observability import catalogue
-from observability.catalogue import Metrics
 from observability.meter import Meter
+from observability.metric import Metrics
 from storage import rates
 from storage.connect import Connection, translated
 from storage.intake import Intake, Reads, Sorted

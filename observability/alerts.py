@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from observability import catalogue as c
-from observability.catalogue import Metric
+from observability.metric import Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from observability import catalogue as c
 from observability import ray_series as r
-from observability.catalogue import Metric
+from observability.metric import Metric
 
 _WIDTH, _HEIGHT = 8, 7
 """Of a panel, in Grafana's grid of 24 columns."""

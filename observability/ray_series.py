@@ -6,7 +6,7 @@ in the installed Ray, for another release may call them otherwise.
 
 from typing import Final
 
-from observability.catalogue import Kind, Metric
+from observability.metric import Kind, Metric
 
 _BY = ("deployment", "application")
 

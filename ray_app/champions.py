@@ -7,18 +7,20 @@ against its own golden batch and warm. One that fails is refused, told, and the 
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
-from domain.care import NO_CARE, Care
-from domain.errors import ModelRejectedError, NoChampionError, PlatformError
+from domain.care import Care
+from domain.errors import ModelRejectedError, PlatformError
 from domain.pipeline import Pipeline
 from domain.risk.class_risk import ClassRisk
 from domain.roster import Roster
-from observability.catalogue import MODEL_REFUSED, MODEL_VERSION, Metrics
+from observability.catalogue import MODEL_REFUSED, MODEL_VERSION
+from observability.metric import Metrics
+from ray_app.known import Champion, Known
 
 _log = logging.getLogger(__name__)
 
@@ -26,57 +28,6 @@ POLL_S = 1.0
 """How late a promotion is noticed at most; the question is one small index look-up."""
 
 _WARM_ROWS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Champion:
-    """A model that may score.
-
-    Attributes:
-        machine_class: The class it judges.
-        version: Its version in the registry.
-        sha256: Checksum of its package.
-        pipeline: The loaded model; shared, it keeps no state of its own.
-        risk: The class's risk model, loaded and verified beside it; None without one.
-    """
-
-    machine_class: str
-    version: int
-    sha256: str
-    pipeline: Pipeline
-    risk: ClassRisk | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What is loaded at one moment; replaced as a whole, never changed.
-
-    Attributes:
-        roster: Machines and classes.
-        champions: Machine class to champion.
-        care: Machine to what is its own: limits that feedback moved, maintenance.
-        challengers: Machine class to the version that scores in shadow; only where asked for.
-    """
-
-    roster: Roster = field(default_factory=Roster)
-    champions: Mapping[str, Champion] = field(default_factory=lambda: MappingProxyType({}))
-    care: Mapping[str, Care] = field(default_factory=lambda: MappingProxyType({}))
-    challengers: Mapping[str, Champion] = field(default_factory=lambda: MappingProxyType({}))
-
-    def care_of(self, machine: str | None) -> Care:
-        """Return what is a machine's own; nothing of one that is not registered."""
-        return self.care.get(machine or "", NO_CARE)
-
-    def champion(self, machine_class: str) -> Champion:
-        """Return a class's champion.
-
-        Raises:
-            NoChampionError: None is promoted, or none that could be loaded.
-        """
-        found = self.champions.get(machine_class)
-        if found is None:
-            raise NoChampionError(machine_class)
-        return found
 
 
 class Registry(Protocol):
@@ -223,10 +174,9 @@ class Champions:
                 # It would come to nothing more than this: nobody waits for its scores.
                 _log.warning("%s; nothing scores in shadow", error)
                 current.pop(name, None)
-                return
-            self._metrics.add(MODEL_REFUSED, consumer=self._consumer)
-            _log.error("%s; the old one serves on", error)
-            self._registry.refuse(name, version, str(error))
+            else:
+                self._tell_refused(error)
+                self._registry.refuse(name, version, str(error))
             return
         before = current.get(name)
         current[name] = Champion(
@@ -252,11 +202,14 @@ class Champions:
                 risk = _fitting(self._registry.risk_package(name, version), label, champion)
             except ModelRejectedError as error:
                 self._refused.add(key)
-                self._metrics.add(MODEL_REFUSED, consumer=self._consumer)
-                _log.error("%s; the old one serves on", error)
+                self._tell_refused(error)
                 continue
             current[name] = replace(champion, risk=risk.numbered(version))
             _log.info("%s is in use", label)
+
+    def _tell_refused(self, error: ModelRejectedError) -> None:
+        self._metrics.add(MODEL_REFUSED, consumer=self._consumer)
+        _log.error("%s; the old one serves on", error)
 
 
 def _fitting(package: bytes, label: str, champion: Champion) -> ClassRisk:

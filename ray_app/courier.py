@@ -14,7 +14,8 @@ import httpx
 
 from domain.errors import PlatformError
 from domain.webhooks import MAX_ATTEMPTS, Format, body_of, next_pause_s, signature
-from observability.catalogue import WEBHOOKS, Metrics
+from observability.catalogue import WEBHOOKS
+from observability.metric import Metrics
 from storage import outbox
 from storage.outbox import Delivery
 from storage.pool import Pool

@@ -11,7 +11,8 @@ from domain.errors import PlatformError
 from ingestion.elasticity import Bounds, Rules, Situation, Tide, wanted
 from ingestion.gaps import Standing, standings
 from ingestion.settings import KafkaSettings
-from observability.catalogue import CONSUMERS, LAG, Metrics
+from observability.catalogue import CONSUMERS, LAG
+from observability.metric import Metrics
 from ray_app import cluster
 from ray_app.consumer_actor import ConsumerActor
 from ray_app.crew import Crew

@@ -22,8 +22,8 @@ from domain.machines import Machine
 from domain.readings import Flags, Instants, Matrix, ReadingBatch, later_rows, widened
 from domain.scores import Scores
 from domain.told import Movement
-from ray_app.champions import Champion
 from ray_app.judged import Changed, Verdicts, View
+from ray_app.known import Champion
 from ray_app.met_machines import Met, MetMachines, Past
 from ray_app.moving import MoveWatch
 from ray_app.risk_watch import RiskWatch

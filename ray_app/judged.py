@@ -15,7 +15,7 @@ from domain.risk.outlook import Failure, IncidentMode, mode_of
 from domain.scores import Scores
 from domain.severity import severity_of
 from domain.told import SensorDid
-from ray_app.champions import Champion
+from ray_app.known import Champion
 from ray_app.serve.verdict import contributions, faults_of
 from storage import verdicts
 from storage.movements import Told

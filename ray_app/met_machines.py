@@ -14,7 +14,7 @@ from domain.readings import History
 from domain.scores import PipelineState
 from ray_app.beginnings import PastReadings, beginning, gone_through, look_back
 from ray_app.carried import padded, restored
-from ray_app.champions import Champion
+from ray_app.known import Champion
 from ray_app.risk_watch import PastSteps
 from storage.verdicts import Kind, Live
 

@@ -8,7 +8,7 @@ Histogram's `_sum` is made of bucket midpoints, so dashboards use its quantiles 
 import threading
 from typing import Any
 
-from observability.catalogue import Kind, Metric, Metrics, NoMetrics, checked
+from observability.metric import Kind, Metric, Metrics, NoMetrics, checked
 
 _REFRESH_S = 5.0
 

@@ -10,7 +10,7 @@ from domain.pipeline import Pipeline
 from domain.readings import Instants
 from domain.scores import Scores
 from domain.told import Movement
-from ray_app.champions import Champion
+from ray_app.known import Champion
 from storage.movements import Told
 
 

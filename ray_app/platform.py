@@ -1,31 +1,21 @@
-"""Brings the whole platform up in order, and down again in reverse.
+"""A platform that runs: its addresses, and what can be set to work on it.
 
-    lock of the home
-    ├── warden ── Kafka ∥ PostgreSQL ── migrations, topic          beside
-    ├── Ray                                                        each other
-    ├── services.json                                              now other commands find us
-    ├── Serve                                                      needs all of the above
-    ├── crew: consumers, scorer, retrainer                         the same, after Serve
-    └── MLflow                                                     needs PostgreSQL, not awaited
-
-Whoever uses it adds what it wants of the last line: `millwright up` everything, the demonstration
-step by step.
+`ray_app.bring_up` makes one. Whoever uses it adds what it wants: `millwright up` everything, the
+demonstration step by step.
 """
 
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import ServiceUnavailableError
 from ingestion.settings import KafkaSettings
-from ray_app import cluster, front, serving
+from ray_app import cluster, serving
 from ray_app.crew import Crew
-from ray_app.embedded import services, state
+from ray_app.embedded import state
 from ray_app.embedded.ports import choose
 from ray_app.embedded.supervisor import Supervisor
 from ray_app.metrics import process_metrics
@@ -36,7 +26,8 @@ if TYPE_CHECKING:
     from domain.mapping import Mapping
     from ray_app.producer_plan import ProducerPlan
 
-_DASHBOARD_PORT, _HTTP_PORT = 8265, 8000
+HTTP_PORT = 8000
+
 type Say = Callable[[str], None]
 
 
@@ -69,17 +60,17 @@ class Platform:
     @property
     def kafka(self) -> KafkaSettings:
         """Where Kafka is."""
-        return _known(self.settings.kafka)
+        return known(self.settings.kafka)
 
     @property
     def storage(self) -> StorageSettings:
         """Where Postgres is."""
-        return _known(self.settings.storage)
+        return known(self.settings.storage)
 
     @property
     def tracking_uri(self) -> str:
         """Where MLflow is, or will be after `wait_for_mlflow`."""
-        return _known(self.settings.tracking_uri)
+        return known(self.settings.tracking_uri)
 
     def begin_mlflow(self) -> None:
         """Start MLflow without waiting for it. Harmless when repeated.
@@ -177,7 +168,7 @@ class Platform:
         """
         env = self.settings.env
         host = env.millwright_http_host
-        port = choose("MILLWRIGHT_HTTP_PORT", env.millwright_http_port, _HTTP_PORT, host)
+        port = choose("MILLWRIGHT_HTTP_PORT", env.millwright_http_port, HTTP_PORT, host)
         began = time.monotonic()
         self.say("Ray Serve: starting predictor, API and console")
         self.api = serving.deploy(self.dashboard, host=host, port=port)
@@ -202,114 +193,12 @@ class Platform:
         self.begin_mlflow()
 
 
-@contextmanager
-def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterator[Platform]:
-    """Bring services and Ray up for the time of the block; stop them in reverse order.
-
-    Args:
-        settings: As configured.
-        say: Told one line per step; called from several threads.
-        cpus: Logical CPUs for Ray; by the machine when None.
+def known[T](value: T | None) -> T:
+    """Return an address that a complete platform has.
 
     Raises:
-        ConflictError: Another platform runs in this home, or a port asked for is in use.
-        ServiceUnavailableError: Something does not come up.
+        ServiceUnavailableError: It is not known yet.
     """
-    env = settings.env
-    with ExitStack() as stack:
-        held = stack.enter_context(state.lock(settings.home))
-        stack.enter_context(_ended_by_signals())
-        # Asked before anything is started: a taken port is told at once.
-        choose(
-            "MILLWRIGHT_HTTP_PORT", env.millwright_http_port, _HTTP_PORT, env.millwright_http_host
-        )
-        ray_cluster = _ray(settings, cpus)
-        if not stack.enter_context(front.prepared()):
-            say("Ray Serve: without HAProxy; its own proxy answers, at a fraction of the rate")
-        # Workers inherit it, and find the addresses there.
-        os.environ["MILLWRIGHT_HOME"] = str(settings.home)
-        supervisor = stack.enter_context(Supervisor(keep_open=(held,)))
-        pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="bring-up")
-        # Not awaited: who waits for a service that is being stopped is told by its supervisor.
-        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        started = pool.submit(_bring_up, settings, supervisor, pool, say)
-        say("Ray: starting")
-        began = time.monotonic()
-        ray = stack.enter_context(ray_cluster)
-        # Ray puts handlers of its own in place of ours.
-        stack.enter_context(_ended_by_signals())
-        say(f"Ray answers, its dashboard on {ray.dashboard} ({time.monotonic() - began:.1f} s)")
-        up = started.result()
-        told = _running(up.settings, ray)
-        state.write(settings.home, told)
-        crew = Crew(on_failure=lambda name, why: say(f"{name} failed and is run again: {why}"))
-        stack.callback(crew.close)
-        watchers = stack.enter_context(ExitStack())
-        yield Platform(
-            settings=up.settings,
-            cluster=ray,
-            crew=crew,
-            supervisor=supervisor,
-            say=say,
-            dashboard=ray.dashboard,
-            _begin_mlflow=up.begin_mlflow,
-            _running=told,
-            _watchers=watchers,
-        )
-        say("stopping: the actors finish what they hold, then everything ends")
-
-
-def _ray(settings: Settings, cpus: int | None) -> AbstractContextManager[cluster.Cluster]:
-    env = settings.env
-    if env.ray_address is not None:
-        return cluster.attached(env.ray_address)
-    port = choose("MILLWRIGHT_DASHBOARD_PORT", env.millwright_dashboard_port, _DASHBOARD_PORT)
-    return cluster.local(settings.home, dashboard_port=port, cpus=cpus)
-
-
-def _bring_up(
-    settings: Settings, supervisor: Supervisor, pool: ThreadPoolExecutor, say: Say
-) -> services.Services:
-    """Start the services, then migrate the database and make the topic, all while Ray starts."""
-    from ingestion.kafka.admin import ensure_topic
-    from storage.migrate import upgrade
-
-    up = services.bring_up(settings, supervisor, pool, say)
-    revision = upgrade(_known(up.settings.storage))
-    topic = ensure_topic(_known(up.settings.kafka))
-    say(f"database at revision {revision}, topic {topic.name} is there")
-    return up
-
-
-def _running(settings: Settings, ray: cluster.Cluster) -> state.Running:
-    return state.Running(
-        pid=os.getpid(),
-        kafka=_known(settings.kafka).bootstrap_servers,
-        postgres=asdict(_known(settings.storage)),
-        tracking_uri=_known(settings.tracking_uri),
-        dashboard=ray.dashboard,
-        ray=ray.address,
-        ray_token=str(ray.token_file),
-    )
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an orderly end, as Ctrl-C is one already."""
-
-    def leave(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _known[T](value: T | None) -> T:
     if value is None:
         raise ServiceUnavailableError("the platform", "an address is not known yet")
     return value

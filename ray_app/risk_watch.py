@@ -10,7 +10,7 @@ from domain.readings import History, Instants, Matrix
 from domain.risk.book import StepBook
 from domain.risk.class_risk import ClassRisk
 from domain.risk.outlook import Failure
-from ray_app.champions import Champion
+from ray_app.known import Champion
 
 
 class PastSteps(Protocol):

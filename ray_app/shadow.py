@@ -23,11 +23,12 @@ from domain.care import adjusted, is_cold
 from domain.incidents import Change, IncidentRules, IncidentTracker
 from domain.readings import Flags
 from domain.scores import PipelineState, Scores
-from observability.catalogue import SHADOW_SCORED, Metrics
+from observability.catalogue import SHADOW_SCORED
+from observability.metric import Metrics
 from ray_app.beginnings import beginning, gone_through, look_back
-from ray_app.champions import Champion
 from ray_app.judge import trained_until
 from ray_app.judged import View
+from ray_app.known import Champion
 from ray_app.met_machines import Past
 from storage import shadow
 from storage.connect import Connection

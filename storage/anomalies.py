@@ -74,3 +74,25 @@ def listed(
         )
         for row in found
     )
+
+
+def recorded_version(on: Connection, machine: str, at: datetime) -> int | None:
+    """Return the version that a stored verdict names for a machine's reading of this instant.
+
+    None where none is kept: verdicts that were normal are, but for the newest, not stored.
+
+    Args:
+        on: A session.
+        machine: Name of the machine.
+        at: Instant of the reading, with a zone.
+    """
+    found = rows(
+        on,
+        "SELECT model_version FROM ("
+        "SELECT model_version, detected_at AS told, machine_key, instant FROM anomalies UNION ALL "
+        "SELECT model_version, updated_at, machine_key, instant FROM machine_states) AS verdicts "
+        "WHERE instant = %s AND machine_key = (SELECT key FROM machines WHERE name = %s) "
+        "ORDER BY told DESC LIMIT 1",
+        (at, machine),
+    )
+    return int(found[0][0]) if found else None

@@ -57,15 +57,3 @@ def existing(on: Connection) -> tuple[date, ...]:
         datetime.strptime(name.rpartition("_")[2], "%Y%m%d").replace(tzinfo=UTC).date()
         for (name,) in found
     )
-
-
-def drop_before(on: Connection, day: date) -> tuple[date, ...]:
-    """Drop every partition whose whole day lies before `day`; needs the owner of the table.
-
-    Returns:
-        The days that were dropped.
-    """
-    old = tuple(one for one in existing(on) if one < day)
-    for one in old:
-        rows(on, f"DROP TABLE readings_{one:%Y%m%d}")
-    return old

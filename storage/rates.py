@@ -5,6 +5,9 @@ from datetime import datetime
 
 from storage.connect import Connection, rows
 
+_FRESH_S = 15.0
+"""A worker that has not refreshed its row for this long does not count any more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
@@ -41,7 +44,7 @@ def report(  # noqa: PLR0913 - one argument per column
     )
 
 
-def current(on: Connection, *, within_s: float = 15.0) -> list[Rate]:
+def current(on: Connection, *, within_s: float = _FRESH_S) -> list[Rate]:
     """Return the workers that reported within the last seconds, by stage and name."""
     found = rows(
         on,
@@ -53,3 +56,43 @@ def current(on: Connection, *, within_s: float = 15.0) -> list[Rate]:
         Rate(worker=worker, stage=stage, per_second=rate, total=total, lag=lag, updated_at=at)
         for worker, stage, rate, total, lag, at in found
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRate:
+    """What one stage of the pipeline does now, over all its workers.
+
+    Attributes:
+        stage: produce, consume or score.
+        per_second: Readings per second.
+        total: Readings since the workers started.
+        lag: Messages not taken yet; None where that has no meaning.
+        workers: How many workers reported within the last seconds.
+    """
+
+    stage: str
+    per_second: float
+    total: int
+    lag: int | None
+    workers: int
+
+
+def by_stage(on: Connection) -> tuple[StageRate, ...]:
+    """Return what each stage does now; a stage without a fresh worker is left out."""
+    found = rows(
+        on,
+        "SELECT stage, sum(per_second), sum(total), sum(lag), count(*) FROM pipeline_rates"
+        " WHERE updated_at > clock_timestamp() - make_interval(secs => %s)"
+        " GROUP BY stage ORDER BY stage",
+        (_FRESH_S,),
+    )
+    return tuple(
+        StageRate(
+            stage=stage,
+            per_second=float(per_second),
+            total=int(total),
+            lag=None if lag is None else int(lag),
+            workers=workers,
+        )
+        for stage, per_second, total, lag, workers in found
+    )

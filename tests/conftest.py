@@ -19,6 +19,7 @@ from ray_app.embedded import kafka as kafka_service
 from ray_app.embedded import postgres as postgres_service
 from ray_app.embedded.supervisor import Supervisor
 from storage.settings import StorageSettings
+from tests import environments
 
 # Ray reads mode and token once, when it is imported: before the first test module is collected, and
 # one token for every cluster of this process.
@@ -91,7 +92,7 @@ def database(
     """Return a migrated, empty database of this test alone."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     postgres.sql(
-        "CREATE DATABASE :name TEMPLATE :template OWNER :role",
+        environments.CLONE,
         name=name,
         template=migrated_template,
         role=_USER,

@@ -7,6 +7,9 @@ from storage.settings import StorageSettings
 
 _OURS = ("KAFKA_", "POSTGRES_", "MLFLOW_", "MILLWRIGHT_", "RAY_")
 
+CLONE = "CREATE DATABASE :name TEMPLATE :template OWNER :role STRATEGY FILE_COPY"
+"""Without fsync files are copied in a fifth of the time that logging each of their pages takes."""
+
 
 def clean(home: Path, **others: str) -> dict[str, str]:
     """Return this process' environment without our variables, for a platform in a home of its own.

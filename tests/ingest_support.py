@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,7 +25,13 @@ START_US = 1_750_000_000_000_000
 def settings_of(kafka: str, topic: str) -> KafkaSettings:
     """Return settings for a topic and a group of one test alone."""
     return KafkaSettings(
-        bootstrap_servers=kafka, topic=topic, group_id=topic, partitions=3, commit_interval_ms=200
+        bootstrap_servers=kafka,
+        topic=topic,
+        group_id=topic,
+        partitions=3,
+        commit_interval_ms=200,
+        # Members hear of each other at a heartbeat.
+        properties=(("heartbeat.interval.ms", "500"),),
     )
 
 
@@ -39,10 +46,19 @@ def batch(key: int, first: int, count: int) -> ReadingBatch:
     )
 
 
+def quick_sink(settings: KafkaSettings) -> AbstractContextManager[KafkaSink]:
+    """Open a producer of a test's own messages.
+
+    It is not idempotent: for the number that this takes the client waits half a second.
+    """
+    plain = (*settings.properties, ("enable.idempotence", "false"))
+    return KafkaSink.open(replace(settings, properties=plain))
+
+
 def send(settings: KafkaSettings, machine: str, first: int, count: int) -> None:
     """Publish the readings that `batch` returns, and wait until Kafka has them."""
     made = batch(0, first, count)
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         messages = wire.encode(machine, made.instants_us, made.values, PUMP.sensor_names)
         sink.send(settings.topic, machine.encode(), messages)
 

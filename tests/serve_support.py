@@ -21,7 +21,7 @@ from domain.machines import MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.champions import Champions
 from ray_app.console.app import build as build_console
 from ray_app.registry import PostgresRegistry
@@ -31,8 +31,6 @@ from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import Guard, Policy
 from ray_app.serve.inference import InferenceApp
 from ray_app.serve.predictor import PredictApp
-from ray_app.serve.remembered import Remembered
-from ray_app.serve.scorer import Scorer
 from storage import api_keys, copy_format, models, partitions, roster_store
 from storage.connect import session
 from storage.pool import Pool
@@ -120,7 +118,7 @@ class Site:
             champions=self.champions,
             guard=guard,
         )
-        scorer = Scorer(self.champions, Remembered(registry))
+        scorer = context.scorer()
         self.apps: tuple[tuple[str, App], ...] = (
             ("/api/v1/predict", PredictApp(scorer, self.champions, guard, NoMetrics())),
             ("/v2", InferenceApp(scorer, self.champions, guard, NoMetrics())),

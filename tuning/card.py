@@ -50,16 +50,27 @@ def model_card(
         decision: Of the gate, in words.
         labelled: What it makes of the periods that people judged, in words; empty without any.
     """
-    about: Mapping[str, Any] = pipeline.about
-    spec = ", ".join(f"{key} {value}" for key, value in differences(pipeline.spec).items())
+    over = f"{len(replayed.objectives)} replays"
     low, high = min(replayed.objectives), max(replayed.objectives)
-    rows = "\n".join(
-        f"| {key} | {mean:.4g} | {least:.4g} to {most:.4g} |"
-        for key, (mean, least, most) in sorted(spreads.items())
-    )
     return f"""# {replayed.name}
 
-- **Learnt from**: {about["rows"]} readings of {len(about["machines"])} machines,
+{_learnt(pipeline)}
+- **Gate**: {decision}
+- **Objective** (no labels): {replayed.objective:.3f}, {low:.3f} to {high:.3f} over
+  {over}
+- **Labels**: {labelled or "nobody judged a period of this class yet"}
+
+{_figures(spreads, over)}
+
+{_limits(pipeline)}
+""".encode()
+
+
+def _learnt(pipeline: Pipeline) -> str:
+    """Return from what and how it learnt."""
+    about: Mapping[str, Any] = pipeline.about
+    spec = ", ".join(f"{key} {value}" for key, value in differences(pipeline.spec).items())
+    return f"""- **Learnt from**: {about["rows"]} readings of {len(about["machines"])} machines,
   {_time(about["from_us"])} to {_time(about["to_us"])};
   {about.get("excluded", 0)} near suspected failures were left out
 - **Sensors**: {", ".join(_sensor(one) for one in pipeline.machine_class.sensors)}
@@ -67,17 +78,22 @@ def model_card(
   other than the defaults: {spec or "nothing"}
 - **Health ends** at a distance of {pipeline.threshold:.4g}, by {_threshold(pipeline.spec)}
 - **Regimes**: {len(pipeline.front.plan.centres)}; a machine without a known past is judged after
-  {pipeline.warmup_rows} readings
-- **Gate**: {decision}
-- **Objective** (no labels): {replayed.objective:.3f}, {low:.3f} to {high:.3f} over
-  {len(replayed.objectives)} replays
-- **Labels**: {labelled or "nobody judged a period of this class yet"}
+  {pipeline.warmup_rows} readings"""
 
-| figure | mean | over {len(replayed.objectives)} replays |
+
+def _figures(spreads: Mapping[str, tuple[float, float, float]], over: str) -> str:
+    rows = "\n".join(
+        f"| {key} | {mean:.4g} | {least:.4g} to {most:.4g} |"
+        for key, (mean, least, most) in sorted(spreads.items())
+    )
+    return f"""| figure | mean | over {over} |
 |---|---|---|
-{rows}
+{rows}"""
 
-## Limits
+
+def _limits(pipeline: Pipeline) -> str:
+    """Return what it does not know."""
+    return f"""## Limits
 
 - Figures come from faults laid over healthy held-out readings, not from failures that were seen;
   the range is of faults drawn anew, not of other machines or other months.
@@ -86,8 +102,7 @@ def model_card(
 - Operating modes that were not in the period above look anomalous to it, and so does a sensor that
   wandered less in that period than it does in a month.
 - Other machine classes, sensors in another unit and rates of readings far from one every
-  {pipeline.machine_class.period_s:g} s are not what it learnt.
-""".encode()
+  {pipeline.machine_class.period_s:g} s are not what it learnt."""
 
 
 def _sensor(one: Sensor) -> str:

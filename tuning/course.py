@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from domain.errors import PlatformError
 from domain.labelled import Piece
-from domain.pipeline_spec import PipelineSpec
-from observability.catalogue import SWEEP_SECONDS, SWEEP_TRIALS, Metrics
+from observability.catalogue import SWEEP_SECONDS, SWEEP_TRIALS
+from observability.metric import Metrics
 from storage import models, sweeps
 from storage.connect import session
 from storage.settings import StorageSettings
@@ -18,10 +18,14 @@ from tuning import data, labelled
 from tuning.challenger import Challenger
 from tuning.data import Dataset, Selection
 from tuning.objective import TrialRecord
-from tuning.promotion import Decision, decide
+from tuning.outcome import SweepOutcome
+from tuning.promotion import Decision, Gate, Replayed, Shadowed, decide
 from tuning.run_log import RunLog
 from tuning.settings import TuningSettings
 from tuning.tracking import Tracking
+
+if TYPE_CHECKING:
+    from tuning.publish import Version
 
 _log = logging.getLogger(__name__)
 
@@ -37,46 +41,30 @@ class Judging(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOutcome:
-    """How a sweep ended.
+class _Rivals:
+    """What a challenger is held against.
 
     Attributes:
-        sweep: Its id.
-        machine_class: What was swept.
-        trials: Trials that ended, the finalists' second ones included.
-        failed: How many of them could not be judged.
-        version: Of the model it made.
-        promoted: It is the champion now.
-        reason: Why, or why not.
-        objective: Label-free, mean over the replays.
-        figures: Every figure of the model by name.
-        spec: The chosen configuration.
-        run_id: MLflow's parent run; empty if MLflow was away.
-        seconds: From the call to the decision.
-        trouble: What could not be done beside, in words; empty if all was.
+        champion: As it was replayed; None without one that can be.
+        no_champion: Why it cannot; empty where there is none.
+        shadowed: What the same configuration made of the live stream; None if it did not.
+        taken: The highest version there is.
     """
 
-    sweep: str
-    machine_class: str
-    trials: int
-    failed: int
-    version: int
-    promoted: bool
-    reason: str
-    objective: float
-    figures: dict[str, float] = field(repr=False)
-    spec: PipelineSpec
-    run_id: str
-    seconds: float
-    trouble: str = ""
+    champion: Replayed | None
+    no_champion: str
+    shadowed: Shadowed | None
+    taken: int
 
-    def sentence(self) -> str:
-        """Return the outcome for people."""
-        did = "promoted" if self.promoted else "not promoted"
-        return (
-            f"{self.machine_class} version {self.version} ({self.spec.features}, "
-            f"{self.spec.detector}) is {did}: {self.reason}"
-        ) + (f". {self.trouble}" if self.trouble else "")
+    def decide(self, challenger: Replayed, gate: Gate) -> Decision:
+        """Return what the gate says."""
+        return decide(
+            challenger,
+            self.champion,
+            gate,
+            no_champion=self.no_champion,
+            shadowed=self.shadowed,
+        )
 
 
 class Course:
@@ -175,70 +163,50 @@ class Course:
 
         settings = self._settings
         fresh = dataset.newest(settings.confirm_rows, machines=settings.confirm_machines)
-        judging: Judging = {
-            "seed": settings.seed,
-            "replays": settings.replays,
-            "pieces": pieces,
-        }
+        judging: Judging = {"seed": settings.seed, "replays": settings.replays, "pieces": pieces}
         made = challengers.train(challengers.best(trials), dataset, fresh, **judging)
-        with session(self._storage) as on:
-            champion, no_champion = challengers.examine_champion(on, fresh, **judging)
-            taken = models.latest_version(on, self._name)
-            shadowed = challengers.shadowed_alike(on, self._name, made.serving.spec)
+        rivals = self._rivals(made, fresh, judging)
         tracking = log.drain(say=self._say)
-        version, trouble = publish.number(made, log, tracking, taken=taken, sweep=self._sweep)
-        decision = decide(
-            made.replayed(version),
-            champion,
-            settings.gate,
-            no_champion=no_champion,
-            shadowed=shadowed,
+        number, trouble = publish.number(made, log, tracking, taken=rivals.taken, sweep=self._sweep)
+        version = publish.Version(
+            challenger=made,
+            decision=rivals.decide(made.replayed(number), settings.gate),
+            number=number,
+            sweep=self._sweep,
+            run_id=log.parent or "",
         )
         with session(self._storage) as on:
-            line = publish.store(
-                on,
-                made,
-                decision,
-                version=version,
-                run_id=log.parent or "",
-                sweep=self._sweep,
-                actor=self._actor,
-                cause=self._cause,
-            )
+            line = publish.store(on, version, actor=self._actor, cause=self._cause)
         if tracking is not None and not trouble:
             trouble = publish.describe(
-                made,
-                decision,
-                trials,
-                version=version,
-                line=line,
-                fresh=fresh,
-                log=log,
-                tracking=tracking,
+                version, trials, fresh=fresh, line=line, log=log, tracking=tracking
             )
-        return self._outcome(made, decision, trials, version, log.parent or "", trouble)
+        return self._outcome(version, trials, trouble)
 
-    def _outcome(  # noqa: PLR0913, PLR0917 - what there is to tell
-        self,
-        made: Challenger,
-        decision: Decision,
-        trials: list[TrialRecord],
-        version: int,
-        run_id: str,
-        trouble: str,
-    ) -> SweepOutcome:
+    def _rivals(self, made: Challenger, fresh: Dataset, judging: Judging) -> _Rivals:
+        with session(self._storage) as on:
+            champion, no_champion = challengers.examine_champion(on, fresh, **judging)
+            return _Rivals(
+                champion=champion,
+                no_champion=no_champion,
+                shadowed=challengers.shadowed_alike(on, self._name, made.serving.spec),
+                taken=models.latest_version(on, self._name),
+            )
+
+    def _outcome(self, version: "Version", trials: list[TrialRecord], trouble: str) -> SweepOutcome:
+        made, decision = version.challenger, version.decision
         return SweepOutcome(
             sweep=self._sweep,
             machine_class=self._name,
             trials=len(trials),
             failed=sum(bool(one.outcome.failure) for one in trials),
-            version=version,
+            version=version.number,
             promoted=decision.promote,
             reason=decision.reason,
             objective=made.figures["objective"],
             figures=made.figures,
             spec=made.serving.spec,
-            run_id=run_id,
+            run_id=version.run_id,
             seconds=time.monotonic() - self._began,
             trouble=trouble,
         )

@@ -4,7 +4,7 @@ Postgres decides (see `tuning.registry`); without MLflow a model still gets a ve
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from domain.errors import ServiceUnavailableError
 from storage import models
@@ -22,6 +22,30 @@ _FOLDER = "model"
 """Folder of the model among a run's artifacts."""
 
 _ABOUT = ("machines", "rows", "from_us", "to_us", "excluded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A challenger with its number and what the gate said of it.
+
+    Attributes:
+        challenger: What was trained.
+        decision: Of the gate.
+        number: In the registry.
+        sweep: Id of the sweep that made it.
+        run_id: MLflow's run of that sweep; empty if MLflow was away.
+    """
+
+    challenger: Challenger
+    decision: Decision
+    number: int
+    sweep: str
+    run_id: str
+
+    @property
+    def name(self) -> str:
+        """Its machine class; also the name of the registered model."""
+        return self.challenger.serving.machine_class.name
 
 
 def number(
@@ -54,76 +78,64 @@ def number(
         return taken + 1, f"It is not registered in MLflow: {error}"
 
 
-def store(  # noqa: PLR0913 - keyword-only
-    on: Connection,
-    challenger: Challenger,
-    decision: Decision,
-    *,
-    version: int,
-    run_id: str,
-    sweep: str,
-    actor: str,
-    cause: str = "",
-) -> list[int]:
+def store(on: Connection, version: Version, *, actor: str, cause: str = "") -> list[int]:
     """Store version, events and decision in the caller's transaction; return the champions' line.
 
     Raises:
         ConflictError: The version is there already.
     """
-    name, about = challenger.serving.machine_class.name, challenger.serving.about
+    challenger, decision = version.challenger, version.decision
+    about = challenger.serving.about
     model = models.StoredModel(
-        machine_class=name,
-        version=version,
-        run_id=run_id,
+        machine_class=version.name,
+        version=version.number,
+        run_id=version.run_id,
         sha256=challenger.sha256,
         package=challenger.package,
         metrics=challenger.figures,
         params={
             "spec": asdict(challenger.serving.spec),
-            "sweep": sweep,
+            "sweep": version.sweep,
             **{key: about[key] for key in _ABOUT},
         },
     )
-    why = f"the best of sweep {sweep}" + (f"; {cause}" if cause else "")
+    why = f"the best of sweep {version.sweep}" + (f"; {cause}" if cause else "")
     models.add_version(on, model, actor=actor, reason=why)
     settle = models.promote if decision.promote else models.refuse
-    settle(on, name, version, actor=actor, reason=decision.reason)
-    return models.champion_line(on, name)
+    settle(on, version.name, version.number, actor=actor, reason=decision.reason)
+    return models.champion_line(on, version.name)
 
 
-def describe(  # noqa: PLR0913 - keyword-only
-    challenger: Challenger,
-    decision: Decision,
+def describe(  # noqa: PLR0913 - keyword-only but for what is described
+    version: Version,
     trials: Sequence[TrialRecord],
     *,
-    version: int,
-    line: list[int],
     fresh: Dataset,
+    line: list[int],
     log: RunLog,
     tracking: Tracking,
 ) -> str:
-    """Bring aliases, figures, pictures and card to MLflow; return what could not be done."""
-    name, parent = challenger.serving.machine_class.name, log.parent
-    if parent is None:
+    """Bring aliases, figures, pictures and card to MLflow; return what could not be done.
+
+    Args:
+        version: As it is stored.
+        trials: All that was tried.
+        fresh: The readings that judged.
+        line: The champions, the present one last.
+        log: Of the sweep.
+        tracking: Where.
+    """
+    if log.parent is None:
         return "MLflow has no run of this sweep"
     try:
-        tracking.alias(name, "challenger", version)
-        follow(tracking, name, line)
-        tracking.log(
-            parent,
-            metrics=challenger.figures,
-            params=asdict(challenger.serving.spec),
-            tags={
-                "version": str(version),
-                "decision": "promoted" if decision.promote else "refused",
-                "reason": decision.reason[:4000],
-            },
-        )
-        report = _report(challenger, decision, version, fresh)
+        tracking.alias(version.name, "challenger", version.number)
+        follow(tracking, version.name, line)
+        _log_figures(version, log.parent, tracking)
+        report = _report(version, fresh)
         report["parallel_coordinates.png"] = plots.parallel_coordinates(
-            trials, f"{name}: what was tried"
+            trials, f"{version.name}: what was tried"
         )
-        tracking.log_files(parent, "report", report)
+        tracking.log_files(log.parent, "report", report)
         for one in trials:
             _picture(one, log, tracking)
     except ServiceUnavailableError as error:
@@ -131,18 +143,30 @@ def describe(  # noqa: PLR0913 - keyword-only
     return ""
 
 
-def _report(
-    challenger: Challenger, decision: Decision, version: int, fresh: Dataset
-) -> dict[str, bytes]:
-    title, first = f"{fresh.machine_class.name} version {version}", challenger.replays[0]
-    replayed, longest = challenger.replayed(version), max(fresh.histories, key=len)
+def _log_figures(version: Version, run_id: str, tracking: Tracking) -> None:
+    decision = version.decision
+    tracking.log(
+        run_id,
+        metrics=version.challenger.figures,
+        params=asdict(version.challenger.serving.spec),
+        tags={
+            "version": str(version.number),
+            "decision": "promoted" if decision.promote else "refused",
+            "reason": decision.reason[:4000],
+        },
+    )
+
+
+def _report(version: Version, fresh: Dataset) -> dict[str, bytes]:
+    challenger, title = version.challenger, f"{version.name} version {version.number}"
+    first, longest = challenger.replays[0], max(fresh.histories, key=len)
     scores = (first.healthy_scores, first.faulty_scores)
     return {
         "model_card.md": card.model_card(
             challenger.serving,
-            replayed,
+            challenger.replayed(version.number),
             challenger.spreads,
-            decision.reason,
+            version.decision.reason,
             challenger.labelled.sentence() if challenger.labelled else "",
         ),
         "scores.png": plots.score_histogram(*scores, title),

@@ -13,15 +13,17 @@
 
 import logging
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 
 from domain.errors import BadInputError, PlatformError
-from observability.catalogue import Metrics, NoMetrics
+from observability.metric import Metrics, NoMetrics
 from storage import sweeps
 from storage.connect import session
 from storage.settings import StorageSettings
 from tuning import data, risk
-from tuning.course import Course, Say, SweepOutcome
+from tuning.course import Course, Say
+from tuning.outcome import SweepOutcome
 from tuning.settings import TuningSettings
 
 _log = logging.getLogger(__name__)
@@ -57,31 +59,42 @@ def run_sweep(  # noqa: PLR0913 - keyword-only
         ServiceUnavailableError: Postgres or Ray is away.
         PlatformError: No configuration could be judged.
     """
-    name = machine_class or _only_class(storage)
+    name, tell = machine_class or _only_class(storage), say or _log.info
     sweep = sweep or uuid.uuid4().hex[:12]
+
+    def perform() -> SweepOutcome:
+        course = Course(
+            storage,
+            settings,
+            name,
+            sweep,
+            say=tell,
+            actor=actor,
+            cause=cause,
+            metrics=metrics or NoMetrics(),
+        )
+        return _with_risk(storage, settings, course.perform(), tell)
+
     with sweeps.alone(storage, name):
         with session(storage) as on:
             data.machine_class(on, name)
             sweeps.begin(on, sweep, name)
-        try:
-            outcome = Course(
-                storage,
-                settings,
-                name,
-                sweep,
-                say=say or _log.info,
-                actor=actor,
-                cause=cause,
-                metrics=metrics or NoMetrics(),
-            ).perform()
-            outcome = _with_risk(storage, settings, outcome, say or _log.info)
-        except BaseException as error:
-            why = str(error) if isinstance(error, PlatformError) else repr(error)
-            with session(storage) as on:
-                sweeps.end(on, sweep, "failed", outcome=why[:1000])
-            raise
+        return _recorded(storage, sweep, perform)
+
+
+def _recorded(
+    storage: StorageSettings, sweep: str, perform: Callable[[], SweepOutcome]
+) -> SweepOutcome:
+    """Do what a sweep does and record how it ended, also where it failed."""
+    try:
+        outcome = perform()
+    except BaseException as error:
+        why = str(error) if isinstance(error, PlatformError) else repr(error)
         with session(storage) as on:
-            sweeps.end(on, sweep, "succeeded", outcome=outcome.sentence(), version=outcome.version)
+            sweeps.end(on, sweep, "failed", outcome=why[:1000])
+        raise
+    with session(storage) as on:
+        sweeps.end(on, sweep, "succeeded", outcome=outcome.sentence(), version=outcome.version)
     return outcome
 
 

@@ -21,7 +21,7 @@ from domain.roster import Roster
 from ingestion.consume import Ingestion
 from ingestion.kafka import find_topic, held
 from ingestion.settings import KafkaSettings
-from observability.catalogue import Metrics
+from observability.metric import Metrics
 from storage import offsets
 from storage.settings import StorageSettings
 

@@ -16,8 +16,8 @@ from benchmarks.serving import model
 from benchmarks.serving.usual import Answer, Usual, Window
 from domain.readings import History
 from domain.wire import parse_instant
-from ray_app.champions import Champion
 from ray_app.compute import one_thread
+from ray_app.known import Champion
 from ray_app.serve.verdict import predict
 
 

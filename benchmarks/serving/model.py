@@ -9,7 +9,7 @@ from domain.machines import MachineClass, Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, Matrix
-from ray_app.champions import Champion
+from ray_app.known import Champion
 
 SENSORS = 20
 BATCH_ROWS = 1000

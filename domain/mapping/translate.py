@@ -13,7 +13,7 @@ from domain.mapping.spec import Mapping, Pivot, SensorRule, TimeFormat
 from domain.readings import Instants, Matrix
 from domain.wire import MAX_AHEAD_S, RawBatch, Rejection, RejectReason, parse_instant
 from domain.wire.arbiter import RefusedError, shown
-from domain.wire.decode import check_time
+from domain.wire.checks import check_time
 
 _R = RejectReason
 _CALENDAR_US = (-62_135_596_800_000_000, 253_402_300_799_999_999)

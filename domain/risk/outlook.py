@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from domain.records import shallow
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonRisk:
@@ -145,14 +147,4 @@ def mode_of(failure: Failure | None) -> IncidentMode:
         return IncidentMode(
             mode="unknown", reason=reason, as_of=told.as_of, risk_version=told.risk_version
         )
-    near = told.mode
-    return IncidentMode(
-        mode=near.mode,
-        distance=near.distance,
-        confidence=near.confidence,
-        lead_time_s=near.lead_time_s,
-        reason=near.reason,
-        sensors=near.sensors,
-        as_of=told.as_of,
-        risk_version=told.risk_version,
-    )
+    return IncidentMode(**shallow(told.mode), as_of=told.as_of, risk_version=told.risk_version)

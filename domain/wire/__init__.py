@@ -1,6 +1,7 @@
 """Readings in Kafka, as JSON (value v1) or packed, decoded a batch at a time."""
 
-from domain.wire.decode import EARLIEST_US, MAX_AHEAD_S, MAX_BYTES, decode
+from domain.wire.checks import EARLIEST_US
+from domain.wire.decode import MAX_AHEAD_S, MAX_BYTES, decode
 from domain.wire.encode import encode
 from domain.wire.instants import parse_instants
 from domain.wire.packed import HEADERS as PACKED_HEADERS

@@ -14,6 +14,7 @@ from ray_app.cli.output import DryRun, Json, json_line, line, rows
 
 if TYPE_CHECKING:
     from ingestion.publish import Piece
+    from ingestion.replay import Replayed
 
 END_US = 253_402_300_799_000_000
 """The end of the year 9999."""
@@ -94,6 +95,10 @@ def replay(
         done = send(
             context.required_kafka(found), context.required_storage(found), plan, progress=count
         )
+    _tell(done, as_json=as_json)
+
+
+def _tell(done: "Replayed", *, as_json: bool) -> None:
     if as_json:
         json_line(
             {

@@ -33,11 +33,11 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List model versions, by class and newest first."""
-    from storage import fleet
+    from storage import models
     from storage.connect import session
 
     with session(context.storage()) as on:
-        found = fleet.models(on, champions_only=champions)
+        found = models.listed(on, champions_only=champions)
     records: list[dict[str, Any]] = []
     for one in found:
         figures = {key: one.metrics.get(key) for key in ("objective", "false_alarm_rate")}

@@ -44,7 +44,7 @@ def up(
 ) -> None:
     """Start services, Ray, ingestion, scoring and the API; stop all of it on Ctrl-C."""
     from domain.mapping import load
-    from ray_app.platform import running
+    from ray_app.bring_up import running
     from ray_app.settings import Settings
 
     settings = Settings.load(

@@ -72,11 +72,13 @@ def status(
     as_json: Json = False,
 ) -> None:
     """List sweeps, the newest first."""
-    from storage import fleet
+    from storage import sweep_history
     from storage.connect import session
 
     with session(context.storage()) as on:
-        records: list[dict[str, Any]] = [asdict(one) for one in fleet.sweeps(on, limit=limit)]
+        records: list[dict[str, Any]] = [
+            asdict(one) for one in sweep_history.listed(on, limit=limit)
+        ]
     rows(
         records,
         (*_COLUMNS, "outcome"),

@@ -12,8 +12,8 @@ from domain.machines import MachineClass
 from domain.readings import History, widened
 from domain.scores import Scores
 from ray_app.beginnings import StoredReadings, beginning
-from ray_app.champions import Champion, Known
 from ray_app.console.timeline import Axis, Curve, Line, Shade, line
+from ray_app.known import Champion, Known
 from ray_app.serve.verdict import Own, contributions, scored
 from ray_app.serve.views import MachineView, machine_view
 from storage import feedback, fleet, incidents, movements

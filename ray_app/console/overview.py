@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from domain.health import URGENCY, Health
 from ray_app.serve.views import MachineView, machine_view
-from storage import fleet, incidents, movements, quarantine
+from storage import fleet, incidents, models, movements, quarantine, rates, sweep_history
 from storage.connect import Connection
-from storage.fleet import ModelRow, StageRate, SweepRow
 from storage.incidents import IncidentRow
+from storage.models import ModelRow
 from storage.movements import MovementRow
+from storage.rates import StageRate
+from storage.sweep_history import SweepRow
 
 SHOWN = 200
 """A longer table helps nobody; the API pages through all of them."""
@@ -72,7 +74,7 @@ def read(on: Connection) -> Overview:
     """Return the page's content."""
     found = fleet.machines(on, limit=SHOWN + 1)
     views = [machine_view(row) for row in found[:SHOWN]]
-    sweeps = fleet.sweeps(on, limit=1)
+    sweeps = sweep_history.listed(on, limit=1)
     live = incidents.incidents(on, live=True, limit=_CARDS)
     closed = incidents.closed_lately(on, within=LATELY, limit=_CARDS + 1)
     shown = (*live, *closed[:_CARDS])
@@ -85,8 +87,8 @@ def read(on: Connection) -> Overview:
         closed=closed[:_CARDS],
         closed_more=len(closed) > _CARDS,
         moved=movements.of_incidents(on, [one.id for one in shown]),
-        stages=_stages(fleet.rates(on)),
-        champions=fleet.models(on, champions_only=True),
+        stages=_stages(rates.by_stage(on)),
+        champions=models.listed(on, champions_only=True),
         sweep=sweeps[0] if sweeps else None,
         quarantined=sum(quarantine.counts(on).values()),
     )

@@ -18,12 +18,13 @@ from typing import Any
 
 from domain.errors import ServiceUnavailableError
 from domain.wire import format_instant
+from ray_app.bring_up import running
 from ray_app.cli.score import sentence
 from ray_app.demo import books
 from ray_app.demo.plan import DemoPlan
 from ray_app.demo.report import DemoReport
 from ray_app.embedded import state
-from ray_app.platform import Platform, Say, running
+from ray_app.platform import Platform, Say
 from ray_app.settings import Settings
 from storage.connect import session
 from storage.history import latest_instants, read_history

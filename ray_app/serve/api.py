@@ -1,6 +1,7 @@
 """The application `api`: resources over Postgres, and the description of all of HTTP."""
 
 import logging
+from functools import cache, partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -102,15 +103,16 @@ class _Guarded:
 
 
 def _describe(app: FastAPI) -> None:
-    app.state.description = description = openapi.describe(app)
+    # Made when it is first asked for: a replica answers sooner without it.
+    app.state.described = described = cache(partial(openapi.describe, app))
 
     @app.get("/v1/openapi.json", include_in_schema=False)
     def schema() -> Response:
-        return Response(openapi.as_json(description), media_type="application/json")
+        return Response(openapi.as_json(described()), media_type="application/json")
 
     @app.get("/v1/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(openapi.as_page(description), headers=openapi.PAGE_HEADERS)
+        return HTMLResponse(openapi.as_page(described()), headers=openapi.PAGE_HEADERS)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -139,7 +141,7 @@ def _as_ours(error: Exception, request: Request) -> Exception:
         headers = dict(error.headers or {})
         if status == 405:
             # Of all routes of the path; Starlette names the methods of the first alone.
-            headers["allow"] = openapi.methods_of(request.app.state.description, request.url.path)
+            headers["allow"] = openapi.methods_of(request.app.state.described(), request.url.path)
         return RefusedError(
             status,
             titles.get(status, "Refused"),

@@ -25,12 +25,9 @@ class Predictor:
         from ray_app.metrics import process_metrics
         from ray_app.serve.context import ServeContext
         from ray_app.serve.predictor import PredictApp
-        from ray_app.serve.remembered import Remembered
-        from ray_app.serve.scorer import Scorer
 
         context = ServeContext.make(self._flags, "predictor")
-        scorer = Scorer(context.champions, Remembered(context.registry))
-        return PredictApp(scorer, context.champions, context.guard, process_metrics())
+        return PredictApp(context.scorer(), context.champions, context.guard, process_metrics())
 
 
 @serve.deployment(name="inference")
@@ -46,12 +43,9 @@ class Inference:
         from ray_app.metrics import process_metrics
         from ray_app.serve.context import ServeContext
         from ray_app.serve.inference import InferenceApp
-        from ray_app.serve.remembered import Remembered
-        from ray_app.serve.scorer import Scorer
 
         context = ServeContext.make(self._flags, "predictor")
-        scorer = Scorer(context.champions, Remembered(context.registry))
-        return InferenceApp(scorer, context.champions, context.guard, process_metrics())
+        return InferenceApp(context.scorer(), context.champions, context.guard, process_metrics())
 
 
 @serve.deployment(name="api")

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from domain.readings import History, Matrix
 from ray_app.beginnings import Beginning
-from ray_app.champions import Champion
+from ray_app.known import Champion
 from ray_app.serve.arrow_table import (
     MACHINE,
     TIME,

@@ -127,7 +127,23 @@ def header(scope: Scope, name: bytes) -> str:
     return ""
 
 
-async def lifespan(
+async def is_request(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    start: Callable[[], None],
+    stop: Callable[[], None],
+) -> bool:
+    """Return whether an HTTP request is to be answered; the lifespan is gone through here.
+
+    What else there is, such as a websocket, nobody here speaks.
+    """
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send, start, stop)
+    return bool(scope["type"] == "http")
+
+
+async def _lifespan(
     receive: Receive, send: Send, start: Callable[[], None], stop: Callable[[], None]
 ) -> None:
     """Speak the lifespan protocol: start before the first request, stop after the last."""

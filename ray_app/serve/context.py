@@ -12,6 +12,8 @@ from ray_app.embedded import state
 from ray_app.metrics import process_metrics
 from ray_app.registry import PostgresRegistry
 from ray_app.serve.guard import Guard, Policy
+from ray_app.serve.remembered import Remembered
+from ray_app.serve.scorer import Scorer
 from ray_app.settings import Settings
 from storage.pool import Pool
 from storage.settings import StorageSettings
@@ -57,6 +59,10 @@ class ServeContext:
             champions=Champions(registry, process_metrics(), consumer),
             guard=Guard(Policy.of(env.millwright_auth, env.millwright_http_host), registry),
         )
+
+    def scorer(self) -> Scorer:
+        """Return what answers windows, with the champions and what is stored of each machine."""
+        return Scorer(self.champions, Remembered(self.registry))
 
     def running(self) -> state.Running | None:
         """Return where the embedded platform is, None when there is none."""

@@ -1,13 +1,14 @@
 """Incidents over HTTP, what may be done about them, and anomalies."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.limits import Feedback
+from domain.records import shallow
 from ray_app.serve import pages, views
 from ray_app.serve.params import HOLDER, TEXT, Cursor, Limit, Moment, Number, OfMachine
 from ray_app.serve.routes import utc
@@ -149,7 +150,7 @@ def _of_anomalies(router: APIRouter, pool: Pool) -> None:
 
 def _view(done: FeedbackDone) -> FeedbackView:
     return FeedbackView(
-        **{one.name: getattr(done.incident, one.name) for one in fields(IncidentRow)},
+        **shallow(done.incident),
         limits=[
             LimitMoved(
                 sensor=name, before=done.before.get(name, 1.0), after=done.after.get(name, 1.0)

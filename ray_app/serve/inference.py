@@ -14,8 +14,10 @@ import msgspec
 
 from domain.errors import NotFoundError
 from domain.readings import History
-from observability.catalogue import PREDICT_LATENCY, PREDICT_REQUESTS, Metrics
-from ray_app.champions import Champion, Champions, await_refresh
+from observability.catalogue import PREDICT_LATENCY, PREDICT_REQUESTS
+from observability.metric import Metrics
+from ray_app.champions import Champions, await_refresh
+from ray_app.known import Champion
 from ray_app.serve import tensor_outputs, tensors
 from ray_app.serve.asgi import (
     ClientGoneError,
@@ -23,7 +25,7 @@ from ray_app.serve.asgi import (
     Scope,
     Send,
     header,
-    lifespan,
+    is_request,
     read_body,
     send_json,
 )
@@ -66,10 +68,8 @@ class InferenceApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or go through the lifespan."""
-        if scope["type"] == "lifespan":
-            await lifespan(receive, send, self._champions.start, self._champions.close)
-            return
-        if scope["type"] != "http":
+        live = self._champions
+        if not await is_request(scope, receive, send, live.start, live.close):
             return
         try:
             await self._respond(scope, receive, send)

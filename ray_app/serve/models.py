@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
@@ -14,7 +15,7 @@ from ray_app.serve.idempotency import Key, once
 from ray_app.serve.params import TEXT, At, ClassName, Cursor, Limit, MachineId, holder
 from ray_app.serve.routes import no_machine, utc
 from ray_app.serve.views import ModelPage, Page
-from storage import fleet, models, roster_store
+from storage import anomalies, models, roster_store
 from storage.connect import Connection
 from storage.models import ModelEvent
 from storage.pool import Pool
@@ -75,13 +76,14 @@ class Judge:
 def model_routes(pool: Pool) -> APIRouter:
     """Return models and what may be done about them."""
     router = APIRouter(tags=["models"])
-    _reading(router, pool)
+    _listing(router, pool)
+    _judging(router, pool)
     _changing(router, pool)
     return router
 
 
-def _reading(router: APIRouter, pool: Pool) -> None:
-    """Add what only looks."""
+def _listing(router: APIRouter, pool: Pool) -> None:
+    """Add versions and what happened to them."""
 
     @router.get("/models")
     def list_models(
@@ -90,7 +92,7 @@ def _reading(router: APIRouter, pool: Pool) -> None:
         """List model versions with their label-free figures; `champion` marks those in use."""
         after = pages.decode(cursor, tuple[str, int]) if cursor else None
         with pool.session() as on:
-            found = fleet.models(on, champions_only=champions, after=after, limit=limit + 1)
+            found = models.listed(on, champions_only=champions, after=after, limit=limit + 1)
         items, following = pages.cut(found, limit, lambda last: [last.machine_class, last.version])
         return ModelPage(items=items, next_cursor=following)
 
@@ -113,6 +115,10 @@ def _reading(router: APIRouter, pool: Pool) -> None:
         items, after = pages.cut(found, limit, lambda last: [last.id])
         return EventPage(items=items, next_cursor=after)
 
+
+def _judging(router: APIRouter, pool: Pool) -> None:
+    """Add who judges a machine."""
+
     @router.get("/machines/{machine_id}/model")
     def judge_of_machine(machine_id: MachineId, at: At = None) -> Judge:
         """Say which version scored a machine at an instant: what scores it now without `at`."""
@@ -131,14 +137,8 @@ def _changing(router: APIRouter, pool: Pool) -> None:
         idempotency_key: Key = None,
     ) -> ChampionNow:
         """Make a version the champion. Needs a key of an owner."""
-        actor = holder(request, "owner").name
-
-        def promote() -> ChampionNow:
-            with pool.session() as on:
-                models.promote(on, machine_class, asked.version, actor=actor, reason=asked.reason)
-            return ChampionNow(machine_class=machine_class, version=asked.version)
-
-        return once(pool, request, idempotency_key, asked, work=promote, shape=ChampionNow)
+        work = partial(_promote, pool, machine_class, asked, holder(request, "owner").name)
+        return once(pool, request, idempotency_key, asked, work=work, shape=ChampionNow)
 
     @router.post("/models/{machine_class}/rollback")
     def rollback_model(
@@ -151,21 +151,28 @@ def _changing(router: APIRouter, pool: Pool) -> None:
 
         Twice goes back two champions: give an Idempotency-Key where an answer may get lost.
         """
-        actor, why = holder(request, "owner").name, (asked or RollbackAsked()).reason
+        given = asked or RollbackAsked()
+        work = partial(_rollback, pool, machine_class, given, holder(request, "owner").name)
+        return once(pool, request, idempotency_key, asked, work=work, shape=ChampionNow)
 
-        def rollback() -> ChampionNow:
-            with pool.session() as on:
-                version = models.rollback(on, machine_class, actor=actor, reason=why)
-            return ChampionNow(machine_class=machine_class, version=version)
 
-        return once(pool, request, idempotency_key, asked, work=rollback, shape=ChampionNow)
+def _promote(pool: Pool, machine_class: str, asked: PromotionAsked, actor: str) -> ChampionNow:
+    with pool.session() as on:
+        models.promote(on, machine_class, asked.version, actor=actor, reason=asked.reason)
+    return ChampionNow(machine_class=machine_class, version=asked.version)
+
+
+def _rollback(pool: Pool, machine_class: str, asked: RollbackAsked, actor: str) -> ChampionNow:
+    with pool.session() as on:
+        version = models.rollback(on, machine_class, actor=actor, reason=asked.reason)
+    return ChampionNow(machine_class=machine_class, version=version)
 
 
 def _judge(on: Connection, name: str, at: datetime) -> Judge:
     machine = roster_store.load(on).machines.get(name)
     if machine is None:
         raise no_machine(name)
-    recorded = models.recorded_version(on, name, at)
+    recorded = anomalies.recorded_version(on, name, at)
     event = models.champion_at(on, machine.machine_class, at)
     if recorded is None and event is None:
         raise NotFoundError(

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 
-from observability.catalogue import PREDICT_LATENCY, PREDICT_REQUESTS, Metrics
+from observability.catalogue import PREDICT_LATENCY, PREDICT_REQUESTS
+from observability.metric import Metrics
 from ray_app.champions import Champions
 from ray_app.serve.asgi import (
     ClientGoneError,
@@ -12,7 +13,7 @@ from ray_app.serve.asgi import (
     Scope,
     Send,
     header,
-    lifespan,
+    is_request,
     read_body,
     send_bytes,
     send_json,
@@ -50,10 +51,8 @@ class PredictApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or go through the lifespan."""
-        if scope["type"] == "lifespan":
-            await lifespan(receive, send, self._champions.start, self._champions.close)
-            return
-        if scope["type"] != "http":
+        live = self._champions
+        if not await is_request(scope, receive, send, live.start, live.close):
             return
         began = time.perf_counter()
         status = await self._respond(scope, receive, send)

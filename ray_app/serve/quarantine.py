@@ -3,13 +3,14 @@
 import base64
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from domain.records import shallow
 from domain.wire import RejectReason
 from ray_app.serve import pages
 from ray_app.serve.idempotency import Key, once
@@ -178,9 +179,8 @@ def _view(one: quarantine.Quarantined) -> QuarantineView:
 
 
 def _message(one: quarantine.Quarantined) -> QuarantinedMessage:
-    view = _view(one)
     return QuarantinedMessage(
-        **{each.name: getattr(view, each.name) for each in fields(view)},
+        **shallow(_view(one)),
         place=one.place,
         key_base64=_base64(one.entry.key),
         value_base64=_base64(one.entry.value),

@@ -8,7 +8,8 @@ from domain.errors import NotFoundError, PlatformError
 from domain.readings import History, Matrix
 from domain.risk.outlook import Failure
 from ray_app.beginnings import Beginning, PastReadings, beginning
-from ray_app.champions import Champion, Champions, await_refresh
+from ray_app.champions import Champions, await_refresh
+from ray_app.known import Champion
 from ray_app.risk_watch import PastSteps, book_of, first_step
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Request, Response
@@ -11,9 +12,9 @@ from ray_app.serve import pages
 from ray_app.serve.idempotency import Key, once
 from ray_app.serve.params import NAME, Cursor, Limit, holder
 from ray_app.serve.views import SweepPage
-from storage import fleet, sweeps
-from storage.fleet import SweepRow
+from storage import sweep_history, sweeps
 from storage.pool import Pool
+from storage.sweep_history import SweepRow
 
 type SweepId = Annotated[str, Path(pattern=r"^[0-9a-zA-Z_-]{1,64}$", description="Id of a sweep")]
 
@@ -48,13 +49,20 @@ _TAKEN: Final[dict[str, Any]] = {
 def sweep_routes(pool: Pool) -> APIRouter:
     """Return sweeps: those that were, and how to ask for one."""
     router = APIRouter(tags=["sweeps"])
+    _reading(router, pool)
+    _asking(router, pool)
+    return router
+
+
+def _reading(router: APIRouter, pool: Pool) -> None:
+    """Add what only looks."""
 
     @router.get("/sweeps")
     def list_sweeps(limit: Limit = 50, cursor: Cursor = "") -> SweepPage:
         """List sweeps, newest first."""
         before = pages.decode(cursor, tuple[datetime, str]) if cursor else None
         with pool.session() as on:
-            found = fleet.sweeps(on, before=before, limit=limit + 1)
+            found = sweep_history.listed(on, before=before, limit=limit + 1)
         items, after = pages.cut(found, limit, lambda last: [last.started_at, last.id])
         return SweepPage(items=items, next_cursor=after)
 
@@ -62,7 +70,11 @@ def sweep_routes(pool: Pool) -> APIRouter:
     def get_sweep(sweep_id: SweepId) -> SweepRow:
         """Show one sweep: whether it waits, how far it is, how it ended."""
         with pool.session() as on:
-            return fleet.sweep(on, sweep_id)
+            return sweep_history.get(on, sweep_id)
+
+
+def _asking(router: APIRouter, pool: Pool) -> None:
+    """Add how a sweep is asked for, and taken back while it waits."""
 
     @router.post("/sweeps", status_code=202, responses={202: _TAKEN})
     def start_sweep(
@@ -76,13 +88,8 @@ def sweep_routes(pool: Pool) -> APIRouter:
         wish = sweeps.Wish(
             sweep=uuid.uuid4().hex[:12], actor=holder(request).name, **asked.model_dump()
         )
-
-        def ask() -> SweepTaken:
-            with pool.session() as on:
-                sweeps.ask(on, wish)
-            return SweepTaken(id=wish.sweep, machine_class=wish.machine_class, state="queued")
-
-        taken = once(pool, request, idempotency_key, asked, work=ask, shape=SweepTaken)
+        work = partial(_ask, pool, wish)
+        taken = once(pool, request, idempotency_key, asked, work=work, shape=SweepTaken)
         response.headers["location"] = f"/api/v1/sweeps/{taken.id}"
         return taken
 
@@ -94,6 +101,10 @@ def sweep_routes(pool: Pool) -> APIRouter:
         """
         with pool.session() as on:
             sweeps.cancel(on, sweep_id, holder(request).name)
-            return fleet.sweep(on, sweep_id)
+            return sweep_history.get(on, sweep_id)
 
-    return router
+
+def _ask(pool: Pool, wish: sweeps.Wish) -> SweepTaken:
+    with pool.session() as on:
+        sweeps.ask(on, wish)
+    return SweepTaken(id=wish.sweep, machine_class=wish.machine_class, state="queued")

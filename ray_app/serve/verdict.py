@@ -16,7 +16,7 @@ from domain.scores import Scores
 from domain.sensor_health import SensorFault
 from domain.wire import format_instant
 from ray_app.beginnings import Beginning
-from ray_app.champions import Champion
+from ray_app.known import Champion
 from ray_app.serve.schema import (
     DataQuality,
     ModelUsed,

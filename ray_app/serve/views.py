@@ -9,9 +9,11 @@ from domain.conditions import Condition
 from domain.health import Evidence, Health, health_of
 from domain.risk.outlook import Failure
 from storage.anomalies import AnomalyRow
-from storage.fleet import MachineRow, ModelRow, SweepRow
+from storage.fleet import MachineRow
 from storage.incidents import IncidentRow
+from storage.models import ModelRow
 from storage.movements import MovementRow
+from storage.sweep_history import SweepRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

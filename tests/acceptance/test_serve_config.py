@@ -35,6 +35,7 @@ from storage.connect import rows, session
 from storage.history import read_history
 from storage.settings import StorageSettings
 from tests import risk_support
+from tests.environments import CLONE
 from tests.serve_support import schemathesis
 
 SENSORS = ("vibration", "current", "flow", "temperature")
@@ -53,7 +54,7 @@ def free_port() -> int:
 def database(postgres: Server, migrated_template: str) -> Iterator[StorageSettings]:
     """Return one migrated database for the whole module."""
     postgres.sql(
-        "CREATE DATABASE :name TEMPLATE :template OWNER :role",
+        CLONE,
         name="served",
         template=migrated_template,
         role=_USER,

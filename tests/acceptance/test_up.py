@@ -37,7 +37,7 @@ _SERIES = {"ray_millwright_consumer_lag", "ray_millwright_consumers"} | {
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return a home of its own, and nothing of the tester's shell."""
     home = tmp_path_factory.mktemp("up")
-    return environments.clean(home, MILLWRIGHT_HTTP_PORT=str(free_port()))
+    return environments.clean(home, MILLWRIGHT_HTTP_PORT=str(free_port()), COMMIT_INTERVAL_MS="200")
 
 
 @contextmanager

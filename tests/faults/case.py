@@ -15,7 +15,6 @@ from ingestion.kafka import KafkaSink, ensure_topic
 from ingestion.settings import KafkaSettings
 from storage import history, offsets, quarantine, roster_store
 from storage.connect import rows, session
-from storage.migrate import upgrade
 from storage.offsets import Topic
 from storage.settings import StorageSettings
 from tests.faults.consumer_process import Consumer, FailPoint, consumer
@@ -96,11 +95,8 @@ class Case:
             config: Properties of the topic.
         """
         name = f"fault{uuid.uuid4().hex[:8]}"
-        services.server.ensure("sensor_user", "sensor_data")
-        place = f" TABLESPACE {tablespace}" if tablespace else ""
-        services.server.sql(f"CREATE DATABASE {name} OWNER sensor_user{place}")
+        services.clone(name, tablespace)
         storage = services.server.settings("sensor_user", "", name)
-        upgrade(storage)
         with session(storage) as on:
             roster_store.register_class(on, PUMP)
         kafka = KafkaSettings(

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.courier import Courier
 from storage.settings import StorageSettings
 

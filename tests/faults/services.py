@@ -14,10 +14,14 @@ import psutil
 from ray_app.embedded import kafka as kafka_service
 from ray_app.embedded import postgres as postgres_service
 from ray_app.embedded.supervisor import Supervisor
+from storage.migrate import upgrade
 from storage.settings import StorageSettings
+from tests.environments import CLONE
 
 OPTIONS = {"fsync": "off", "max_connections": "40", "deadlock_timeout": "50ms"}
 """Of the server: its data need not outlive a power cut, and it finds deadlocks soon."""
+
+_USER, _TEMPLATE = "sensor_user", "migrated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +35,21 @@ class Services:
 
     @classmethod
     def start(cls, supervisor: Supervisor, home: Path) -> "Services":
-        """Start both."""
+        """Start both, with a migrated database to be cloned."""
+        server = postgres_service.start(supervisor, home / "pg", options=OPTIONS)
+        server.ensure(_USER, _TEMPLATE)
+        upgrade(server.settings(_USER, "", _TEMPLATE))
         return cls(
             supervisor=supervisor,
             home=home,
-            server=postgres_service.start(supervisor, home / "pg", options=OPTIONS),
+            server=server,
             kafka=kafka_service.start(supervisor, home / "kafka"),
         )
+
+    def clone(self, name: str, tablespace: str = "") -> None:
+        """Make a migrated database; it lies where all do unless a tablespace is named."""
+        place = f" TABLESPACE {tablespace}" if tablespace else ""
+        self.server.sql(CLONE + place, name=name, template=_TEMPLATE, role=_USER)
 
     def kill_postgres(self, number: int = signal.SIGKILL) -> None:
         """End the postmaster without regard to its sessions, and start it again on its data.

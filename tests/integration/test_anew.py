@@ -10,7 +10,7 @@ import pytest
 from domain.care import Care
 from domain.incidents import Change
 from domain.readings import History, ReadingBatch
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.judge import Judge
 from ray_app.judged import Verdicts
 from ray_app.serve.scorer import Scorer

@@ -20,7 +20,7 @@ from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
 from domain.risk.outlook import IncidentMode, TypicalSensor
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.champions import Champions
 from ray_app.console.app import build as build_console
 from ray_app.registry import PostgresRegistry

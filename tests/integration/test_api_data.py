@@ -13,7 +13,7 @@ import pytest
 
 from domain import wire
 from domain.readings import ReadingBatch
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.champions import Champions
 from ray_app.registry import PostgresRegistry
 from ray_app.serve.api import build

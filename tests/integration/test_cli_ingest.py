@@ -17,13 +17,13 @@ from confluent_kafka.admin import AdminClient
 
 from domain.errors import OffsetsLostError
 from ingestion.consume import Ingestion
-from ingestion.kafka import KafkaSink, ensure_topic, held
+from ingestion.kafka import ensure_topic, held
 from ingestion.settings import KafkaSettings
 from storage import history, roster_store
 from storage.connect import session
 from storage.settings import StorageSettings
 from tests import environments
-from tests.ingest_support import PUMP, running, send, settings_of, stored, until
+from tests.ingest_support import PUMP, quick_sink, running, send, settings_of, stored, until
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs" / "mapping.md").read_text()
@@ -95,7 +95,7 @@ def ingesting(*words: str, environment: dict[str, str], cwd: Path) -> Iterator[d
 
 def published(settings: KafkaSettings, lines: str, key: bytes | None) -> int:
     """Send one message per line; return how many."""
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         sink.send(settings.topic, key, [line.encode() for line in lines.splitlines()])
     return len(lines.splitlines())
 

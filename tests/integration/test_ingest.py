@@ -12,12 +12,22 @@ import pytest
 
 from domain import wire
 from ingestion.consume import Ingestion
-from ingestion.kafka import KafkaSink, ensure_topic
+from ingestion.kafka import ensure_topic
 from ingestion.settings import KafkaSettings
 from storage import history, quarantine, roster_store
 from storage.connect import rows, session
 from storage.settings import StorageSettings
-from tests.ingest_support import PUMP, START_US, batch, running, send, settings_of, stored, until
+from tests.ingest_support import (
+    PUMP,
+    START_US,
+    batch,
+    quick_sink,
+    running,
+    send,
+    settings_of,
+    stored,
+    until,
+)
 
 
 @pytest.fixture
@@ -81,7 +91,7 @@ def test_packed_and_json_of_one_topic_are_stored_once(
     """A stranger that packs is admitted; damage is kept with its header, nothing twice."""
     made = batch(0, 0, 400)
     names, columns = PUMP.sensor_names, (made.instants_us, made.values)
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         for size in (1, 7, 100):
             messages = wire.encode_packed("pump-1", *columns, names, per_message=size)
             sink.send(settings.topic, b"pump-1", messages, wire.PACKED_HEADERS)
@@ -119,7 +129,7 @@ def test_poison_among_good_messages_is_kept_with_its_reason(
 ) -> None:
     """Every good message is stored, every bad one is in quarantine once with raw bytes."""
     send(settings, "pump-1", 0, 50)
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         for value in POISON:
             sink.send(settings.topic, None, [value])
     send(settings, "pump-1", 50, 50)
@@ -154,7 +164,11 @@ def test_a_database_that_hangs_holds_kafka_back_and_costs_no_membership(
     settings: KafkaSettings, database: StorageSettings
 ) -> None:
     """Full stages pause the partitions; the client is polled, and everything is stored once."""
-    limits = {"session.timeout.ms": "6000", "max.poll.interval.ms": "6000"}
+    limits = {
+        "session.timeout.ms": "3000",
+        "heartbeat.interval.ms": "500",
+        "max.poll.interval.ms": "3000",
+    }
     small = replace(settings, batch_size=20, max_batch=50, properties=tuple(limits.items()))
     send(settings, "pump-1", 0, 100)
     with running(Ingestion(small, database)) as ingestion:
@@ -164,7 +178,7 @@ def test_a_database_that_hangs_holds_kafka_back_and_costs_no_membership(
                 send(settings, f"pump-{machine}", 100, 500)
             until(lambda: ingestion.totals.held == 1)
             hung = monotonic()
-            until(lambda: monotonic() - hung > 8)  # longer than the client may stay away
+            until(lambda: monotonic() - hung > 4)  # longer than the client may stay away
             assert ingestion.totals.consumed == 100
         until(lambda: ingestion.totals.consumed == 2100)
 

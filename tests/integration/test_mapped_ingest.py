@@ -8,13 +8,13 @@ import pytest
 
 from domain.mapping import parse
 from ingestion.consume import Ingestion
-from ingestion.kafka import KafkaSink, ensure_topic
+from ingestion.kafka import ensure_topic
 from ingestion.settings import KafkaSettings
 from storage import history, mappings, quarantine, retention, roster_store
 from storage.connect import rows, session
 from storage.redrive import Redriven, redrive
 from storage.settings import StorageSettings
-from tests.ingest_support import START_US, running, settings_of, stored, until
+from tests.ingest_support import START_US, quick_sink, running, settings_of, stored, until
 
 START_MS = START_US // 1000
 PIVOT = parse(
@@ -54,7 +54,7 @@ def settings(kafka: str, topic: str) -> KafkaSettings:
 
 def send(settings: KafkaSettings, parts: list[Part], *, spread: bool = False) -> None:
     """Publish (device, metric, value, milliseconds after the start), with the device as key."""
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         for device, metric, value, at_ms in parts:
             body = {"device": device, "metric": metric, "value": value, "ts": START_MS + at_ms}
             # A foreign topic may lay one machine's values into several partitions.
@@ -203,7 +203,7 @@ from = "$.data['motor amps']"
     with session(database) as on:
         mappings.register(on, "elsewhere", PIVOT)
         roster_store.register_machines(on, ["press-1"], "press")
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         for second in range(30):
             data = {"rpm": second, "motor amps": second / 2}
             body = {"t": f"2025-06-15T15:06:{second:02}Z", "data": data}

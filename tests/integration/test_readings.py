@@ -9,7 +9,7 @@ import pytest
 
 from domain.errors import BadInputError, PartitionLostError
 from domain.machines import MachineClass, Sensor
-from storage import history, offsets, partitions, quarantine, roster_store
+from storage import history, offsets, partitions, quarantine, retention, roster_store
 from storage.connect import rows, session
 from storage.offsets import Advance, Topic
 from storage.quarantine import Entry
@@ -126,7 +126,8 @@ def test_late_and_early_readings_find_a_partition_of_their_day(
 
     with session(database) as on:
         assert date(2001, 9, 9) in partitions.existing(on)
-        assert partitions.drop_before(on, date(2025, 1, 1)) == (date(2001, 9, 9),)
+        retention.set_days(on, 365)
+        assert retention.apply(on, START_US) == (date(2001, 9, 9),)
     assert stored(database) == 2
     again = replace(one, steps=(Advance(partition=0, expected=3, next=6),))
     assert store.write(again) == Written(stored=1, duplicates=2, quarantined=0)

@@ -14,7 +14,7 @@ from domain.incidents import Change
 from domain.readings import History, ReadingBatch
 from domain.risk.outlook import Failure
 from domain.wire import format_instant
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.champions import Champions
 from ray_app.judge import Judge
 from ray_app.registry import PostgresRegistry

@@ -19,7 +19,7 @@ from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
 from domain.wire import encode
 from ingestion.consume import Ingestion
-from ingestion.kafka import KafkaSink, ensure_topic
+from ingestion.kafka import ensure_topic
 from ingestion.settings import KafkaSettings
 from ray_app.consumer_actor import ConsumerActor
 from ray_app.scorer_actor import ScorerActor
@@ -39,6 +39,7 @@ from storage import (
 from storage.connect import rows, session
 from storage.redrive import redrive
 from storage.settings import StorageSettings
+from tests.ingest_support import quick_sink
 
 SENSORS = ("vibration", "current", "flow", "temperature")
 PUMP = MachineClass(name="pump", sensors=tuple(Sensor(name=name) for name in SENSORS), period_s=0.5)
@@ -69,14 +70,16 @@ def settings(kafka: str, topic: str, database: StorageSettings) -> KafkaSettings
     """Return a topic of this test, and a database that knows the class."""
     with session(database) as on:
         roster_store.register_class(on, PUMP)
-    made = KafkaSettings(bootstrap_servers=kafka, topic=topic, group_id=topic, partitions=2)
+    made = KafkaSettings(
+        bootstrap_servers=kafka, topic=topic, group_id=topic, partitions=2, commit_interval_ms=200
+    )
     ensure_topic(made)
     return made
 
 
 def publish(settings: KafkaSettings, first: int, count: int) -> None:
     """Send both machines' readings."""
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         for name in ("pump-1", "pump-2"):
             one = readings(name, first, count)
             sink.send(
@@ -163,7 +166,7 @@ def test_a_failing_machine_becomes_one_incident_with_its_sensor(
         found = incidents.incidents(on)
         told = anomalies.listed(on, limit=1000)
         states = {one.name: one.score for one in fleet.machines(on)}
-        rate = fleet.rates(on)
+        rate = rates.by_stage(on)
         moved = movements.of_incidents(on, [found[0].id])
         still = movements.listed(on, "pump-1")
 
@@ -248,7 +251,7 @@ def test_poison_is_passed_over_and_the_rest_is_scored(
     """The ingestion quarantines it; the scorer only moves on."""
     promote(database, 1, packages[0])
     publish(settings, 0, TRAINED + 20)
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         sink.send(settings.topic, b"pump-1", [b"{", b"\xff", b'{"machine_id": 1}'])
         sink.flush()
     publish(settings, TRAINED + 20, 20)
@@ -287,7 +290,7 @@ def test_sensors_and_silence_are_states_that_end(
         one = readings("pump-1", at, count)
         if flow is not None:
             one.values[:, 2] = flow
-        with KafkaSink.open(settings) as sink:
+        with quick_sink(settings) as sink:
             messages = encode("pump-1", one.instants_us, one.values, SENSORS)
             sink.send(settings.topic, b"pump-1", messages)
             sink.flush()
@@ -344,7 +347,7 @@ def test_silence_is_told_before_there_is_a_champion(
         until(
             database, lambda at: states(at) == {("pump-1", "", "silent"), ("pump-2", "", "silent")}
         )
-        with KafkaSink.open(settings) as sink:
+        with quick_sink(settings) as sink:
             one = readings("pump-1", 20, 5)
             sink.send(
                 settings.topic, b"pump-1", encode("pump-1", one.instants_us, one.values, SENSORS)
@@ -363,7 +366,7 @@ def test_gaps_and_stuck_sensors_are_told_before_there_is_a_champion(
     with at_work(ScorerActor(settings, database)):
         stuck, late = readings("pump-1", 200, 40), readings("pump-2", 300, 5)
         stuck.values[:, 2] = 125.0
-        with KafkaSink.open(settings) as sink:
+        with quick_sink(settings) as sink:
             for one in (stuck, late):
                 messages = encode(one.machine, one.instants_us, one.values, SENSORS)
                 sink.send(settings.topic, one.machine.encode(), messages)
@@ -373,7 +376,7 @@ def test_gaps_and_stuck_sensors_are_told_before_there_is_a_champion(
             database,
             lambda at: states(at) >= {("pump-1", "flow", "stuck"), ("pump-2", "", "gap")},
         )
-        with KafkaSink.open(settings) as sink:
+        with quick_sink(settings) as sink:
             one = readings("pump-1", 240, 5)
             sink.send(
                 settings.topic, b"pump-1", encode("pump-1", one.instants_us, one.values, SENSORS)
@@ -394,7 +397,7 @@ def test_sensors_of_a_class_without_a_champion_are_told_beside_one_that_has_it(
         roster_store.register_machines(on, ["vent-1"], "vent")
     one = readings("vent-1", 0, 300)
     one.values[-60:, 2] = 125.0
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         sink.send(settings.topic, b"vent-1", encode("vent-1", one.instants_us, one.values, SENSORS))
         sink.flush()
     with at_work(ScorerActor(settings, database)):
@@ -410,7 +413,7 @@ def test_a_scorer_that_starts_anew_goes_on_with_the_states_it_finds(
     promote(database, 1, packages[0])
     publish(settings, 0, TRAINED)
     last = TRAINED + 60
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         for name in ("pump-1", "pump-2"):
             one = readings(name, TRAINED, 60)
             one.values[20:, 1] = 2.5
@@ -422,7 +425,7 @@ def test_a_scorer_that_starts_anew_goes_on_with_the_states_it_finds(
     with session(database) as on:
         before = sensor_states.every(on)
     ingest(settings, database, 2 * last)
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         for name in ("pump-1", "pump-2"):
             one = readings(name, last, 30)
             one.values[:, 1] = 2.5
@@ -453,7 +456,7 @@ wait_ms = 200
 
 def publish_single_values(settings: KafkaSettings, first: int, count: int) -> int:
     """Send both machines' readings one value per message; return how many messages."""
-    with KafkaSink.open(settings) as sink:
+    with quick_sink(settings) as sink:
         for name in ("pump-1", "pump-2"):
             one = readings(name, first, count)
             for at, row in zip(one.instants_us.tolist(), one.values.tolist(), strict=True):
@@ -470,7 +473,7 @@ def test_mapped_readings_are_judged_whole_from_the_queue(
 ) -> None:
     """They never pass the scorer's topic, yet the ill machine gets its incident."""
     promote(database, 1, packages[0])
-    foreign = replace(settings, topic=f"{settings.topic}.foreign", commit_interval_ms=200)
+    foreign = replace(settings, topic=f"{settings.topic}.foreign")
     ensure_topic(foreign)
     sent = publish_single_values(foreign, 0, TRAINED + LIVE)
     ingestion = Ingestion(foreign, database, mapping=parse(MAPPING, "pump.toml"))

@@ -11,8 +11,8 @@ from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
 from ingestion.settings import KafkaSettings
-from observability.catalogue import NoMetrics
-from ray_app.champions import Champion
+from observability.metric import NoMetrics
+from ray_app.known import Champion
 from ray_app.scorer_actor import ScorerActor
 from ray_app.shadow import Shadow
 from storage import anomalies, incidents, models, shadow

@@ -1,5 +1,6 @@
 """Whole sweeps: real Postgres, real Ray, a real MLflow server."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +23,16 @@ from domain.errors import (
 )
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
-from observability.catalogue import SWEEP_TRIALS, Metric, NoMetrics
-from storage import failures, fleet, models, shadow, sweeps
+from domain.pipeline_spec import PipelineSpec
+from observability.catalogue import SWEEP_TRIALS
+from observability.metric import Metric, NoMetrics
+from storage import failures, models, shadow, sweep_history, sweeps
 from storage.connect import rows, session
 from storage.settings import StorageSettings
 from storage.shadow import Tally
 from tests.tuning_support import FAN, START_US, store
+from tuning import data
+from tuning.course import selection
 from tuning.promotion import Gate
 from tuning.settings import TuningSettings
 from tuning.sweep import run_sweep
@@ -74,7 +79,7 @@ class Counted(NoMetrics):
 def sweeps_of(storage: StorageSettings) -> list[Any]:
     """Return sweeps, newest first."""
     with session(storage) as on:
-        return list(fleet.sweeps(on))
+        return list(sweep_history.listed(on))
 
 
 @pytest.mark.usefixtures("cluster")
@@ -207,14 +212,9 @@ def _check_shadow_is_read(database: StorageSettings) -> None:
     with session(database) as on:
         shadow.add(on, [tally])
     loud = run_sweep(database, settings)
-    with session(database) as on:
-        rows(on, "UPDATE shadow_periods SET challenger_alerts = 10")
-    calm = run_sweep(database, settings)
 
     assert (loud.version, loud.promoted) == (3, False)
     assert loud.reason == "version 2 alarms on 80.0% of the live readings, 30% are allowed"
-    assert (calm.version, calm.promoted) == (4, False)
-    assert "is needed; version 2 agreed with the champion on 100.0% of 5000 live" in calm.reason
 
 
 @pytest.mark.usefixtures("cluster")
@@ -248,7 +248,18 @@ def test_a_champion_of_other_sensors_is_replaced(database: StorageSettings) -> N
     """A class that gained a sensor gets a new model, although the old one cannot be compared."""
     few = MachineClass(name="fan", sensors=FAN.sensors[:4], period_s=0.5)
     store(database, kind=few)
-    assert run_sweep(database, QUICK).promoted
+    with session(database) as on:
+        history = data.read(on, "fan", selection(QUICK)).histories
+        package = Pipeline.fit(PipelineSpec(detector="pca"), history, few, seed=0).to_package()
+        made = models.StoredModel(
+            machine_class="fan",
+            version=1,
+            run_id="",
+            sha256=hashlib.sha256(package).hexdigest(),
+            package=package,
+        )
+        models.add_version(on, made, actor="test", reason="trained")
+        models.promote(on, "fan", 1, actor="test", reason="the first")
     store(database, start_us=START_US + 1_200_000_000)
     outcome = run_sweep(database, replace(QUICK, lookback_hours=0.16))
 

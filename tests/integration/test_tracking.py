@@ -79,8 +79,6 @@ def test_a_registry_that_began_again_catches_up(tracking: Tracking) -> None:
     assert registered(tracking, "lost", above=4) == 5
 
 
-# MLflow 3.17 asks SQLAlchemy 2.1 for a loader that the latter deprecates.
-@pytest.mark.filterwarnings("ignore:.*noload.*:DeprecationWarning")
 def test_a_store_without_server_works_too(tmp_path: Path) -> None:
     """The tracking URI may be a database; artifacts go where they are told to."""
     opened = Tracking(f"sqlite:///{tmp_path / 'm.db'}", str(tmp_path / "artifacts"))

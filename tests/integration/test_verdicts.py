@@ -8,7 +8,7 @@ import pytest
 
 from domain.errors import BadInputError, ConflictError, NotFoundError
 from domain.risk.outlook import IncidentMode, TypicalSensor
-from storage import anomalies, api_keys, feedback, fleet, incidents, verdicts
+from storage import anomalies, api_keys, feedback, fleet, incidents, models, rates, verdicts
 from storage.connect import Connection, rows, session
 from storage.partitions import ensure
 from storage.settings import StorageSettings
@@ -257,7 +257,7 @@ def test_a_stage_counts_only_its_fresh_workers(database: StorageSettings) -> Non
             " ('a', 'consume', 10, 100, 3, now()), ('b', 'consume', 5, 50, 4, now()),"
             " ('c', 'produce', 5, 50, NULL, now() - interval '1 hour')",
         )
-        shown = fleet.rates(on)
+        shown = rates.by_stage(on)
 
     assert [(one.stage, one.per_second, one.total, one.lag, one.workers) for one in shown] == [
         ("consume", 15.0, 150, 7, 2)
@@ -284,8 +284,8 @@ def test_the_last_promoted_or_rolled_back_version_is_shown_as_champion(
                 " VALUES ('pump', %s, %s, 'ada', 'better')",
                 (version, event),
             )
-        shown = fleet.models(on)
-        champions = fleet.models(on, champions_only=True)
+        shown = models.listed(on)
+        champions = models.listed(on, champions_only=True)
 
     assert [(one.version, one.champion) for one in shown] == [(2, False), (1, True)]
     assert [(one.version, one.promoted_by, one.package_bytes) for one in champions] == [

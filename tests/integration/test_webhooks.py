@@ -11,7 +11,7 @@ import pytest
 
 from domain.errors import BadInputError, ConflictError, NotFoundError
 from domain.webhooks import MAX_ATTEMPTS, Format
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.courier import Courier, send_now
 from storage import incidents, outbox, verdicts, webhooks
 from storage.connect import rows, session

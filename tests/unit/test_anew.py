@@ -23,9 +23,9 @@ from domain.scorecard.repaired import repaired_scores
 from domain.scorecard.tally import figures
 from domain.scores import Scores
 from ray_app.beginnings import Beginning, beginning, gone_through, look_back
-from ray_app.champions import Champion
 from ray_app.judge import Judge
 from ray_app.judged import Changed
+from ray_app.known import Champion
 from ray_app.serve.verdict import Own, predict
 from tests.unit.learning_samples import START_US, healthy, machine_class
 

@@ -11,7 +11,8 @@ from domain.package import MAGIC, read_package, write_package
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.roster import Roster
-from observability.catalogue import MODEL_REFUSED, Metric
+from observability.catalogue import MODEL_REFUSED
+from observability.metric import Metric
 from ray_app.champions import Champions
 from tests.unit.learning_samples import healthy, machine_class
 

@@ -7,7 +7,7 @@ import pytest
 from domain.errors import ServiceUnavailableError
 from ingestion.elasticity import Bounds, Rules
 from ingestion.gaps import Standing
-from observability.catalogue import Metric, NoMetrics
+from observability.metric import Metric, NoMetrics
 from ray_app.elastic import Elastic
 from tests.ingest_support import until
 

@@ -16,8 +16,8 @@ from domain.readings import History, ReadingBatch
 from domain.scorecard.backtest import history_run, told_of
 from domain.scorecard.protocol import score_rest
 from domain.told import SHOWN, Movement
-from ray_app.champions import Champion
 from ray_app.judge import Judge
+from ray_app.known import Champion
 from storage.movements import Told
 from tests.unit.learning_samples import START_US, healthy, machine_class
 

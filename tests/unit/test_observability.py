@@ -12,8 +12,9 @@ import pytest
 from observability import catalogue
 from observability.__main__ import GENERATED
 from observability.alerts import ALERTS
-from observability.catalogue import CATALOGUE, Kind, Metric, NoMetrics
+from observability.catalogue import CATALOGUE
 from observability.dashboard import ROWS, dashboard
+from observability.metric import Kind, Metric, NoMetrics
 from observability.ray_series import RAY_SERIES
 
 _ROOT = Path(__file__).parents[2]

@@ -22,8 +22,8 @@ from domain.scorecard.backtest import history_run
 from domain.scorecard.protocol import score_rest
 from domain.scores import Scores
 from domain.wire import format_instant
-from ray_app.champions import Champion
 from ray_app.judge import Judge
+from ray_app.known import Champion
 from ray_app.serve import windows
 from ray_app.serve.verdict import predict
 from tests.unit.learning_samples import START_US, healthy, machine_class

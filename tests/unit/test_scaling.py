@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from observability.catalogue import NoMetrics
+from observability.metric import NoMetrics
 from ray_app.serve import scaling
 
 _STATISTICS = """\

@@ -12,8 +12,8 @@ from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History, ReadingBatch
 from domain.told import SensorDid
-from ray_app.champions import Champion
 from ray_app.judge import Judge
+from ray_app.known import Champion
 from storage.verdicts import Incident, Live
 from tests.unit.learning_samples import START_US, healthy
 from tests.unit.test_parity import NoPast
