@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from domain.anew import acting, unheard
+from domain.anew import acting, in_effect, unheard
 from domain.care import NO_CARE, Care, adjusted
 from domain.conditions import FROM_READINGS, StateBook
 from domain.incidents import (
@@ -165,7 +165,9 @@ class Judge:
         scores = adjusted(champion.pipeline, scores, at, care, first_us=machine.first_us)
         machine.last_us = int(at[-1])
         machine.gaps.see(at)
-        failure = self._risk.see(known, champion, at, values, machine.word_us)
+        # A model that knows the new level does not make the life before the repair this one.
+        repaired_us = in_effect(care.anew_us, machine.last_us)
+        failure = self._risk.see(known, champion, at, values, repaired_us)
         fresh = at > self._judged_until(key, champion)
         if not fresh.any():
             return

@@ -10,6 +10,7 @@ from domain.readings import History, Instants, Matrix
 from domain.risk.book import StepBook
 from domain.risk.class_risk import ClassRisk
 from domain.risk.outlook import Failure
+from domain.risk.steps import first_step
 from ray_app.known import Champion
 
 
@@ -54,7 +55,8 @@ class RiskWatch:
             champion: Of its class, with the risk model in use.
             instants_us: Shape (n,), n >= 1, ascending, later than all before.
             values: Shape (n, S).
-            word_us: Since when the machine's level is learnt anew; what was before says nothing.
+            word_us: When the machine was last repaired, whatever its model knows of that; what was
+                before says nothing.
 
         Returns:
             None while the class has no risk model.
@@ -67,16 +69,11 @@ class RiskWatch:
             book = book_of(self._past, known.name, risk, int(instants_us[0]), word_us)
             watched = _Watched(version=-1, word_us=word_us, book=book, told=Failure())
             self._machines[known.key] = watched
-        later = instants_us >= first_step(word_us, risk)
+        later = instants_us >= first_step(word_us, risk.step_us)
         if watched.book.see(instants_us[later], values[later]) or watched.version != risk.version:
             watched.version = risk.version
             watched.told = risk.outlook(watched.book.begins_us, watched.book.values)
         return watched.told
-
-
-def first_step(word_us: int | None, risk: ClassRisk) -> int:
-    """Return the beginning of the first whole step since a word; 0 without one."""
-    return 0 if word_us is None else -(-word_us // risk.step_us) * risk.step_us
 
 
 def book_of(
@@ -84,8 +81,8 @@ def book_of(
 ) -> StepBook:
     """Return a machine's steps before an instant; empty for one without a name.
 
-    A repair begins another life: of a machine whose level is learnt anew since `word_us` the steps
-    before that are left out, or their difference would be taken for a trend.
+    A repair begins another life: of a machine that was repaired at `word_us` the steps before
+    that are left out, or their difference would be taken for a trend.
     """
     if not machine:
         nothing = History(
@@ -93,6 +90,6 @@ def book_of(
         )
         return StepBook(nothing, nothing, risk.step_us)
     before, head = past.steps(machine, before_us, risk.step_us)
-    since_us = first_step(word_us, risk)
+    since_us = first_step(word_us, risk.step_us)
     before, head = (one.take(one.instants_us >= since_us) for one in (before, head))
     return StepBook(before, head, risk.step_us)

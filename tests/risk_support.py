@@ -82,8 +82,13 @@ def write(storage: StorageSettings, kind: MachineClass, histories: list[History]
         )
 
 
-def champion(storage: StorageSettings, histories: list[History], kind: MachineClass = PUMP) -> None:
-    """Make a champion that learnt the first hour."""
+def champion(
+    storage: StorageSettings,
+    histories: list[History],
+    kind: MachineClass = PUMP,
+    **about: object,
+) -> None:
+    """Make a champion that learnt the first hour, and says `about` of itself."""
     early = [
         History(
             machine=one.machine, instants_us=one.instants_us[:180], values=one.values[:180]
@@ -93,7 +98,7 @@ def champion(storage: StorageSettings, histories: list[History], kind: MachineCl
     spec = PipelineSpec(detector="pca", window_s=200.0, regimes=1)
     fitted = Pipeline.fit(spec, early, kind, seed=0)
     drift = Reference.of(np.concatenate([one.values for one in early])).to_json()
-    package = replace(fitted, about={**fitted.about, "drift": drift}).to_package()
+    package = replace(fitted, about={**fitted.about, "drift": drift, **about}).to_package()
     stored = models.StoredModel(
         machine_class=kind.name,
         version=1,

@@ -1,15 +1,18 @@
 """Learn a class's risk from what is stored of it and from the failures that are known.
 
-1. Read the steps of every machine over the whole lookback, and the labels.
+1. Read the steps of every machine over the whole lookback, the labels, and when people said that
+   a machine was repaired.
 2. Fit risk, trend and modes; restore the package once, so that none is stored that cannot be read.
 3. Store it: predictors and scorers swap to it within a second.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 from domain.risk.class_risk import ClassRisk
 from domain.risk.steps import Event, step_us
 from storage import failures, risk_models, steps
+from storage.care import words
 from storage.connect import Connection, session
 from storage.history import latest_instants
 from storage.settings import StorageSettings
@@ -65,7 +68,7 @@ def train(storage: StorageSettings, machine_class: str, *, seed: int = 0) -> Ris
         ServiceUnavailableError: Postgres is away.
     """
     with session(storage) as on:
-        labels = failures.fingerprint(on, machine_class)
+        labels = _fingerprint(on, machine_class)
         made = learn(on, machine_class, seed=seed)
     package = made.to_package()
     ClassRisk.from_package(package, f"risk of {machine_class}")
@@ -100,7 +103,8 @@ def learn(on: Connection, machine_class: str, *, seed: int) -> ClassRisk:
     end_us = max(newest.values()) + 1
     start_us = max(0, end_us - min(_LOOKBACK_US, _MOST_STEPS // len(newest) * length))
     histories = steps.read(on, sorted(newest), start_us, end_us, step_us=length)
-    return ClassRisk.fit(kind, histories, events(on, names, end_us), seed=seed)
+    said, found = words(on, names), events(on, names, end_us)
+    return ClassRisk.fit(kind, histories, found, seed=seed, words=said)
 
 
 def events(on: Connection, machines: list[str], end_us: int) -> list[Event]:
@@ -129,7 +133,17 @@ def events(on: Connection, machines: list[str], end_us: int) -> list[Event]:
 
 
 def is_behind(on: Connection, machine_class: str) -> bool:
-    """Say whether labels changed since the risk of a class was learnt."""
-    wanted = failures.fingerprint(on, machine_class)
+    """Say whether labels or words of repairs changed since the risk of a class was learnt."""
+    wanted = _fingerprint(on, machine_class)
     known = risk_models.current(on, machine_class)
     return bool(wanted) and (not known or known[0].labels != wanted)
+
+
+def _fingerprint(on: Connection, machine_class: str) -> str:
+    """Return what changes with labels and with words of repairs; empty without labels."""
+    labels = failures.fingerprint(on, machine_class)
+    names = data.machines_of(on, machine_class) if labels else []
+    said = words(on, names) if names else {}
+    if not said:
+        return labels
+    return hashlib.sha256(repr((labels, sorted(said.items()))).encode()).hexdigest()[:16]

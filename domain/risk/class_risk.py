@@ -16,10 +16,10 @@ from domain.failure_modes import Modes
 from domain.machines import MachineClass
 from domain.package import read_package, take_prefix, with_prefix, write_package
 from domain.readings import History, Matrix
-from domain.risk.learning import healthy_part, horizons, models_of, samples_of
+from domain.risk.learning import healthy_part, horizons, lives_of_class, models_of, samples_of
 from domain.risk.model import RiskModel
 from domain.risk.outlook import Failure, HorizonRisk, Remaining
-from domain.risk.steps import LEAST_STEPS, LOOK_BACK, Event, gridded, lives_of, step_us
+from domain.risk.steps import LEAST_STEPS, LOOK_BACK, Event, gridded, step_us
 from domain.risk.trend import HealthTrend
 from domain.wire import format_instant
 
@@ -69,6 +69,7 @@ class ClassRisk:
         events: Sequence[Event],
         *,
         seed: int,
+        words: Mapping[str, Sequence[int]] | None = None,
     ) -> Self:
         """Learn from the steps of machines and the failures that are known.
 
@@ -77,16 +78,14 @@ class ClassRisk:
             histories: Steps (`steps_of`), one history per machine.
             events: Failures of those machines; may be none.
             seed: Decides which machines are held out together.
+            words: Machine → when somebody repaired it, ascending microseconds UTC; each begins
+                another life, as it does for the outlook.
 
         Raises:
             BadInputError: There is no life of at least `LEAST_STEPS` steps.
         """
-        length = step_us(machine_class.period_s)
-        lives = [
-            life
-            for one in histories
-            for life in lives_of(one, (e for e in events if e.machine == one.machine), length)
-        ]
+        length, said = step_us(machine_class.period_s), words or {}
+        lives = lives_of_class(histories, events, length, said)
         if not lives:
             raise BadInputError(
                 f"no machine has {LEAST_STEPS} steps of history; risk looks at steps of "
@@ -104,7 +103,7 @@ class ClassRisk:
             lacking=lacking,
             trend=HealthTrend.fit(healthy),
             modes=Modes.fit(
-                samples_of(histories, events, length), healthy, machine_class.sensor_names
+                samples_of(histories, events, length, said), healthy, machine_class.sensor_names
             ),
             golden=max(lives, key=lambda one: len(one.values)).values[-LOOK_BACK:],
             facts={

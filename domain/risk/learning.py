@@ -1,16 +1,17 @@
 """The steps of learning a class's risk, apart from what is learnt."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from domain.anew import in_effect
 from domain.failure_modes import Sample
 from domain.readings import History, Matrix
 from domain.risk.lives import Life
 from domain.risk.model import LEAST_FAILURES, LEAST_LIVES, RiskModel
-from domain.risk.steps import LEAST_STEPS, LOOK_BACK, Event, gridded, step_us
+from domain.risk.steps import LEAST_STEPS, LOOK_BACK, Event, first_step, gridded, lives_of, step_us
 
 _HOURS: Final = {"1 h": 3600.0, "1 d": 86_400.0, "7 d": 604_800.0}
 _CYCLES: Final = (30, 100)
@@ -31,9 +32,32 @@ def horizons(period_s: float) -> dict[str, float]:
     return {f"{cycles} cycles": cycles * period_s for cycles in _CYCLES}
 
 
+def lives_of_class(
+    histories: Iterable[History],
+    events: Sequence[Event],
+    length_us: int,
+    words: Mapping[str, Sequence[int]],
+) -> list[Life]:
+    """Return the lives of machines, see `lives_of`; events and words are those of all of them."""
+    return [
+        life
+        for one in histories
+        for life in lives_of(
+            one,
+            (event for event in events if event.machine == one.machine),
+            length_us,
+            words.get(one.machine, ()),
+        )
+    ]
+
+
 def healthy_part(life: Life) -> Matrix:
-    """Return the part of a life that is farthest from its end: its older two thirds."""
-    return life.values[: 2 * len(life.values) // 3] if life.failed else life.values
+    """Return the part of a life that is farthest from its end: its older two thirds.
+
+    A machine that was repaired need not have been well before, even if nobody labelled it.
+    """
+    ill = life.failed or life.repaired
+    return life.values[: 2 * len(life.values) // 3] if ill else life.values
 
 
 def models_of(
@@ -72,9 +96,19 @@ def models_of(
 
 
 def samples_of(
-    histories: Sequence[History], events: Iterable[Event], length_us: int
+    histories: Sequence[History],
+    events: Iterable[Event],
+    length_us: int,
+    words: Mapping[str, Sequence[int]],
 ) -> list[Sample]:
-    """Return machines up to their failures; where a failure gave no sign, into it."""
+    """Return machines up to their failures; where a failure gave no sign, into it.
+
+    Args:
+        histories: Steps, one history per machine.
+        events: Their failures.
+        length_us: Length of a step.
+        words: Machine → when it was repaired, ascending: what was before is of another life.
+    """
     by_name = {one.machine: one for one in histories}
     found = []
     for event in events:
@@ -85,7 +119,9 @@ def samples_of(
         if until_us - event.onset_us < length_us:
             until_us = min(event.ended_us or until_us, event.failed_us + 3 * length_us)
         end = int(np.searchsorted(history.instants_us, until_us, side="right"))
-        first = max(0, end - LOOK_BACK)
+        word = in_effect(words.get(event.machine, ()), event.failed_us)
+        since_us = first_step(word, length_us)
+        first = max(end - LOOK_BACK, int(np.searchsorted(history.instants_us, since_us)), 0)
         begins, values = gridded(
             history.instants_us[first:end], history.values[first:end], length_us
         )

@@ -35,12 +35,15 @@ class Life:
             life is of a machine of its own.
         unseen: Steps between the last row and the failure, where somebody noted when it came but
             nobody its readings; 0 where the last row is the failure, or none is known.
+        repaired: Whether somebody repaired the machine after the last row: what it would have come
+            to is not known, and its last steps need not have been healthy.
     """
 
     values: Matrix
     failed: bool = True
     machine: str = ""
     unseen: int = 0
+    repaired: bool = False
 
     @property
     def left(self) -> Matrix:

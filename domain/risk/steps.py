@@ -1,7 +1,7 @@
 """Readings as steps of equal length: what risk looks at, however often a machine sends."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,15 @@ def step_us(period_s: float) -> int:
     (60000000, 3600000000)
     """
     return round(max(60.0, period_s) * 1e6)
+
+
+def first_step(word_us: int | None, length_us: int) -> int:
+    """Return the beginning of the first whole step since the word of a repair; 0 without one.
+
+    >>> first_step(60_000_001, 60_000_000), first_step(None, 60_000_000)
+    (120000000, 0)
+    """
+    return 0 if word_us is None else -(-word_us // length_us) * length_us
 
 
 def steps_of(instants_us: Instants, values: Matrix, length_us: int) -> tuple[Instants, Matrix]:
@@ -85,34 +94,74 @@ class Event:
     ended_us: int | None
 
 
-def lives_of(history: History, events: Iterable[Event], length_us: int) -> list[Life]:
+def lives_of(
+    history: History, events: Iterable[Event], length_us: int, words: Sequence[int] = ()
+) -> list[Life]:
     """Return the lives of a machine: from its beginning, or a repair, to a failure or the end.
 
     Args:
         history: Steps of one machine, ascending; `History.values` are means.
         events: Failures of that machine.
         length_us: Length of a step.
+        words: Instants at which somebody repaired it, ascending microseconds UTC: one that fell in
+            a life ends it unfailed, and one after a failure without an end is that end.
     """
     lives: list[Life] = []
     start_us = int(history.instants_us[0]) if len(history) else 0
     for event in sorted(events, key=lambda one: one.failed_us):
         if event.failed_us >= start_us:
-            _append(lives, history, (start_us, event.failed_us + 1), length_us, failed=True)
-        if event.ended_us is None:
+            period = (start_us, event.failed_us + 1)
+            lives += _lived(history, period, length_us, words, failed=True)
+        ended_us = _worked_again(event, length_us, words)
+        if ended_us is None:
             return lives
-        start_us = max(start_us, event.ended_us)
+        start_us = max(start_us, ended_us)
     if len(history):
-        until_us = int(history.instants_us[-1]) + 1
-        _append(lives, history, (start_us, until_us), length_us, failed=False)
+        period = (start_us, int(history.instants_us[-1]) + 1)
+        lives += _lived(history, period, length_us, words, failed=False)
     return lives
 
 
-def _append(
-    lives: list[Life], history: History, period: tuple[int, int], length_us: int, *, failed: bool
-) -> None:
+def _worked_again(event: Event, length_us: int, words: Sequence[int]) -> int | None:
+    """Return when a machine worked again after a failure; None while it does not."""
+    if event.ended_us is not None:
+        return event.ended_us
+    later = [one for one in words if one > event.failed_us]
+    return first_step(later[0], length_us) if later else None
+
+
+def _lived(
+    history: History,
+    period: tuple[int, int],
+    length_us: int,
+    words: Sequence[int],
+    *,
+    failed: bool,
+) -> list[Life]:
+    """Return the lives of a period, cut at the words within it; those too short are left out.
+
+    A step that a word cuts is of neither life, as with the outlook that begins at the word.
+    """
+    start_us, until_us = period
+    cuts = [one for one in words if start_us < one < until_us]
+    begins = [start_us, *(first_step(one, length_us) for one in cuts)]
+    ends = [*(one // length_us * length_us for one in cuts), until_us]
+    found = []
+    for at, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+        last = at == len(cuts)
+        life = _life(history, (begin, end), length_us, failed=failed and last)
+        if life is not None:
+            found.append(replace(life, repaired=not last))
+    return found
+
+
+def _life(
+    history: History, period: tuple[int, int], length_us: int, *, failed: bool
+) -> Life | None:
     first, end = np.searchsorted(history.instants_us, period)
     begins, values = gridded(history.instants_us[first:end], history.values[first:end], length_us)
+    if len(begins) < LEAST_STEPS:
+        return None
     # A machine that had fallen silent long before it failed was not watched failing.
-    seen = len(begins) and period[1] - int(begins[-1]) <= _LONGEST_GAP * length_us
-    if len(begins) >= LEAST_STEPS:
-        lives.append(Life(values=values, failed=failed and bool(seen), machine=history.machine))
+    seen = period[1] - int(begins[-1]) <= _LONGEST_GAP * length_us
+    return Life(values=values, failed=failed and seen, machine=history.machine)

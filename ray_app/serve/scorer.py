@@ -7,10 +7,11 @@ from domain.care import is_cold
 from domain.errors import NotFoundError, PlatformError
 from domain.readings import History, Matrix
 from domain.risk.outlook import Failure
+from domain.risk.steps import first_step
 from ray_app.beginnings import Beginning, PastReadings, beginning
 from ray_app.champions import Champions, await_refresh
 from ray_app.known import Champion
-from ray_app.risk_watch import PastSteps, book_of, first_step
+from ray_app.risk_watch import PastSteps, book_of
 from ray_app.serve import windows
 from ray_app.serve.schema import Prediction, Predictions, PredictRequest
 from ray_app.serve.verdict import Own, predict
@@ -100,8 +101,9 @@ class Scorer:
         if risk is None:
             return None
         machine = given.machine if use_stored else ""
-        word = in_effect(self._words(champion, given.machine), int(given.instants_us[-1]))
-        later = given.instants_us >= first_step(word, risk)
+        said = self._champions.known.care_of(given.machine).anew_us
+        word = in_effect(said, int(given.instants_us[-1]))
+        later = given.instants_us >= first_step(word, risk.step_us)
         try:
             book = book_of(self._stored, machine, risk, int(given.instants_us[0]), word)
         except PlatformError as error:

@@ -220,6 +220,49 @@ def test_a_repair_begins_another_life(site: Site, steps_since: int, status: str)
     assert _streamed(site, one, failing) == answer.failure
 
 
+def test_a_model_that_knows_the_new_level_does_not_join_the_lives(
+    database: StorageSettings,
+) -> None:
+    """A champion trained since the repair knows its level; the life before is another even so."""
+    found = support.store(database)
+    risk.train(database, "pump")
+    one, label = support.history(1)
+    assert label.failed_us is not None
+    failing = int(np.searchsorted(one.instants_us, label.failed_us)) - 30
+    since_us = int(one.instants_us[failing - 15])
+    with session(database) as on:
+        maintenance.repaired(on, machine="pump-1", at=instant(since_us), who="ada")
+    support.champion(database, [each for each, _ in found], since_us={"pump-1": since_us})
+    site = Site(database)
+    site.champions.refresh()
+
+    asked = PredictRequest(machine_id="pump-1", readings=_readings(one, failing - 20, failing))
+    answer = site.scorer.answer(asked)
+
+    assert isinstance(answer, Prediction)
+    assert "risk needs 12" in answer.failure.reason
+    assert _streamed(site, one, failing) == answer.failure
+    site.pool.close()
+
+
+def test_a_word_of_a_repair_cuts_the_life_that_risk_learns_from(site: Site) -> None:
+    """The life ends there without a failure; and a word that is taken back joins it again."""
+    before = risk.train(site.settings, "pump")
+    quiet = support.START_US + 60 * support.MINUTE_US
+    with session(site.settings) as on:
+        made = maintenance.repaired(on, machine="pump-1", at=instant(quiet), who="ada")
+        assert risk.is_behind(on, "pump")
+    cut = risk.train(site.settings, "pump")
+    with session(site.settings) as on:
+        assert not risk.is_behind(on, "pump")
+        maintenance.keep_level(on, made.id)
+        assert risk.is_behind(on, "pump")
+    back = risk.train(site.settings, "pump")
+
+    assert (cut.lives, cut.failures) == (before.lives + 1, before.failures)
+    assert (back.lives, back.failures) == (before.lives, before.failures)
+
+
 def test_without_failures_there_is_a_trend_and_no_probability(database: StorageSettings) -> None:
     """A drift to the threshold has a time and an interval; a steady machine has neither."""
     found = [support.history(at) for at in range(len(support.MACHINES))]

@@ -1,5 +1,6 @@
 """Lives, censoring, trends and failure modes: what a class's risk is made of."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,7 @@ from domain.machines import MachineClass, Sensor
 from domain.readings import History, Matrix
 from domain.risk.book import StepBook
 from domain.risk.class_risk import ClassRisk
+from domain.risk.learning import healthy_part, samples_of
 from domain.risk.lives import Life, folds_of, watched
 from domain.risk.steps import Event, gridded, lives_of, steps_of
 from domain.risk.trend import HealthTrend
@@ -228,3 +230,48 @@ def test_a_class_without_history_is_told_so() -> None:
     """With what to do."""
     with pytest.raises(BadInputError, match="no machine has 12 steps"):
         ClassRisk.fit(PUMP, [_history(_steps(5))], [], seed=0)
+
+
+def test_a_word_of_a_repair_censors_a_life_and_begins_another() -> None:
+    """The step that it cuts is of neither; what led to the repair is not taken for health."""
+    word = 100 * MINUTE + 1
+    before, after = lives_of(_history(_steps(200)), [], MINUTE, (word,))
+
+    assert (len(before.values), before.failed, before.repaired) == (100, False, True)
+    assert (len(after.values), after.failed, after.repaired) == (99, False, False)
+    np.testing.assert_array_equal(after.values, _steps(200)[101:])
+    assert (len(healthy_part(before)), len(healthy_part(after))) == (66, 99)
+
+
+def test_a_word_is_the_end_of_a_failure_that_nobody_ended() -> None:
+    """And within one that was labelled to its end it says nothing new."""
+    open_ = Event(machine="m", kind="x", onset_us=80 * MINUTE, failed_us=99 * MINUTE, ended_us=None)
+    ended = replace(open_, ended_us=120 * MINUTE)
+    words = (40 * MINUTE, 110 * MINUTE)
+
+    def told(event: Event) -> list[tuple[int, bool]]:
+        found = lives_of(_history(_steps(200)), [event], MINUTE, words)
+        return [(len(one.values), one.failed) for one in found]
+
+    assert told(open_) == [(40, False), (60, True), (90, False)]
+    assert told(ended) == [(40, False), (60, True), (80, False)]
+
+
+def test_a_failure_mode_is_learnt_from_what_came_after_the_repair_before_it() -> None:
+    """As the outlook begins at the word: what was before would count as its sign."""
+    event = Event(machine="m", kind="x", onset_us=90 * MINUTE, failed_us=99 * MINUTE, ended_us=None)
+    words = {"m": (20 * MINUTE, 70 * MINUTE, 150 * MINUTE)}
+    (sample,) = samples_of([_history(_steps(200))], [event], MINUTE, words)
+
+    np.testing.assert_array_equal(sample.values, _steps(200)[70:100])
+
+
+def test_the_class_learns_lives_that_words_cut() -> None:
+    """A machine counts twice where it was repaired, and its failure once."""
+    words = {"m0": (100 * MINUTE,)}
+    histories = [_history(_steps(200, seed), f"m{seed}") for seed in range(3)]
+    plain = ClassRisk.fit(PUMP, histories, [], seed=0)
+    cut = ClassRisk.fit(PUMP, histories, [], seed=0, words=words)
+
+    assert (plain.facts["lives"], cut.facts["lives"]) == (3, 4)
+    assert cut.facts["machines"] == 3
