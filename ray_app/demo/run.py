@@ -48,7 +48,7 @@ def perform(
         ServiceUnavailableError: Something does not come up, or does not keep up.
     """
     began_s = time.monotonic()
-    settings = replace(settings, home=settings.home / "demo")
+    settings = replace(settings, home=settings.home / state.DEMONSTRATION)
     with state.lock(settings.home):
         for leftover in settings.home.iterdir():
             if leftover.name != "lock":

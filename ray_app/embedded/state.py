@@ -20,6 +20,9 @@ from domain.errors import ConflictError
 from ray_app.settings import Settings, kafka_settings
 from storage.settings import StorageSettings
 
+DEMONSTRATION = "demo"
+"""Folder of the configured home that is the demonstration's own."""
+
 _FILE = "services.json"
 _AFTERMATH_S = 60.0
 """How long the services of a crashed platform may take to end."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import ConflictError
+from domain.errors import ConflictError, ServiceUnavailableError
+from ray_app.cli import context
 from ray_app.embedded import state
 from ray_app.settings import Settings
 from storage.settings import StorageSettings
@@ -75,6 +76,22 @@ def test_the_file_of_a_dead_platform_is_not_believed(tmp_path: Path) -> None:
 
     assert state.read(tmp_path) is None
     assert state.attach(_settings(tmp_path)).kafka is None
+
+
+def test_who_asks_beside_the_demonstration_is_told_its_home(tmp_path: Path) -> None:
+    """It has a home of its own: what is typed beside it must not say that nothing runs."""
+    with pytest.raises(ServiceUnavailableError, match="millwright up") as nothing:
+        context.required_storage(_settings(tmp_path))
+    demonstration = tmp_path / state.DEMONSTRATION
+    demonstration.mkdir()
+    state.write(demonstration, state.Running(pid=os.getpid(), kafka="127.0.0.1:1"))
+
+    with pytest.raises(ServiceUnavailableError) as told:
+        context.required_storage(_settings(tmp_path))
+
+    assert "demonstration" not in str(nothing.value)
+    assert f"MILLWRIGHT_HOME={demonstration}" in str(told.value)
+    assert state.attach(_settings(demonstration)).kafka is not None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"unknown": 1}'])
