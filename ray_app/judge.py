@@ -12,12 +12,8 @@ import numpy.typing as npt
 from domain.anew import acting, in_effect, unheard
 from domain.care import NO_CARE, Care, adjusted
 from domain.conditions import FROM_READINGS, StateBook
-from domain.incidents import (
-    SENSOR_RULES,
-    IncidentRules,
-    Seen,
-    sensor_rows,
-)
+from domain.incident_tracker import Seen
+from domain.incidents import SENSOR_RULES, IncidentRules, sensor_rows
 from domain.machines import Machine
 from domain.readings import Flags, Instants, Matrix, ReadingBatch, later_rows, widened
 from domain.scores import Scores

@@ -7,7 +7,8 @@ from typing import Protocol
 from domain.anew import in_effect
 from domain.care import is_cold
 from domain.conditions import GapWatch
-from domain.incidents import Cooling, IncidentRules, IncidentTracker
+from domain.incident_tracker import IncidentTracker
+from domain.incidents import Cooling, IncidentRules
 from domain.machines import Machine
 from domain.pipeline import Pipeline
 from domain.readings import History

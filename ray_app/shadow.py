@@ -20,7 +20,8 @@ import numpy as np
 
 from domain.anew import acting, in_effect, unheard
 from domain.care import adjusted, is_cold
-from domain.incidents import Change, IncidentRules, IncidentTracker
+from domain.incident_tracker import IncidentTracker
+from domain.incidents import Change, IncidentRules
 from domain.readings import Flags
 from domain.scores import PipelineState, Scores
 from observability.catalogue import SHADOW_SCORED

@@ -16,13 +16,8 @@ import numpy.typing as npt
 
 from domain.anew import acting, begins
 from domain.changes import turns
-from domain.incidents import (
-    SENSOR_RULES,
-    Incident,
-    IncidentRules,
-    IncidentTracker,
-    sensor_rows,
-)
+from domain.incident_tracker import IncidentTracker
+from domain.incidents import SENSOR_RULES, Incident, IncidentRules, sensor_rows
 from domain.movements import movement_scores
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec

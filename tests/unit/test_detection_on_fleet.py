@@ -8,13 +8,8 @@ import pytest
 
 from domain.accounting import Account, Alarm, Fault, settle
 from domain.class_files import load_class
-from domain.incidents import (
-    Change,
-    IncidentEvent,
-    IncidentRules,
-    IncidentTracker,
-    sensor_rows,
-)
+from domain.incident_tracker import IncidentTracker
+from domain.incidents import Change, IncidentEvent, IncidentRules, sensor_rows
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History

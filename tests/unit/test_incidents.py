@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import BadInputError
-from domain.incidents import (
-    Change,
-    IncidentEvent,
-    IncidentRules,
-    IncidentTracker,
-    Seen,
-    sensor_rows,
-)
+from domain.incident_tracker import IncidentTracker, Seen
+from domain.incidents import Change, IncidentEvent, IncidentRules, sensor_rows
 from domain.sensor_health import SensorFault
 
 RULES = IncidentRules(k=3, n=5, stay=0.8, quiet_s=10.0, cool_s=0.0)
