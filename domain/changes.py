@@ -10,7 +10,7 @@ out-of-fold scores. Nothing here needs a label, nor a constant that the verdict 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +20,10 @@ from domain.detectors.ensemble import Ensemble, fit_scales
 from domain.features.kinds import LEVEL, PARTS
 from domain.features.robust import deviation, without_void
 from domain.features.trust import doubted
+from domain.hysteresis import STAY
 from domain.package import take_prefix, with_prefix
-from domain.readings import Flags, Matrix
+from domain.readings import Flags, Matrix, Vector
 from domain.thresholds import out_of_fold, threshold_of, trimmed
-
-STAY: Final = 0.7
-"""A machine moves until its score falls below this, which keeps a score near 1 from flickering; the
-same hysteresis as an incident's, see `domain.incidents.IncidentRules.stay`."""
-
-type Vector = npt.NDArray[np.float64]
 
 
 class ChangeSpec(Protocol):

@@ -14,17 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from domain.features.state import Counts
+from domain.hysteresis import STAY
 from domain.jit import Addresses, Words, addresses_of, block_at, njit
-from domain.readings import Flags
-
-type Vector = npt.NDArray[np.float64]
-
-STAY: Final = 0.7
-"""Share of its peak below which an excursion is on its way back; the same hysteresis as an
-incident's, see `domain.incidents.IncidentRules.stay`."""
+from domain.readings import Flags, Vector
 
 ROWS, PEAK = range(2)
 """Places in an excursion's memory: its readings so far, and its largest score."""

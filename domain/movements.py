@@ -11,10 +11,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from domain.changes import ChangeModel, Vector, turns
+from domain.changes import ChangeModel, turns
 from domain.features.kinds import LEVEL, PARTS
 from domain.pipeline import Pipeline
-from domain.readings import Instants
+from domain.readings import Instants, Vector
 from domain.scores import Scores
 from domain.told import SHOWN, Moved, Movement
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from domain.errors import ModelRejectedError
 from domain.machines import MachineClass, Sensor
+from domain.readings import Vector
 
 FORMAT: Final = 2
 MAGIC: Final = b"MILLWRIGHT MODEL %d\n" % FORMAT
@@ -26,6 +27,9 @@ _HEAD: Final = len(MAGIC) + 65
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """No model of ours comes near; a larger one is an error or an attack."""
+
+GOLDEN_TOLERANCE: Final = 1e-6
+"""Difference, relative and absolute, that another build of a library may make."""
 
 type Parts = tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
 
@@ -71,6 +75,25 @@ def _check_size(body: bytes, name: str) -> None:
         size = sum(member.file_size for member in archive.infolist())
     if size > MAX_BYTES:
         raise ModelRejectedError(name, f"it unpacks to {size} bytes; {MAX_BYTES} are allowed")
+
+
+def check_golden(told: Vector, wanted: Vector, name: str, what: str) -> None:
+    """Check that a restored model says of its golden rows what it said when it was packed.
+
+    Args:
+        told: What it says now, shape (n,).
+        wanted: What it said.
+        name: Registered model and version, for the error.
+        what: It is about, for the error.
+
+    Raises:
+        ModelRejectedError: They differ.
+    """
+    if told.shape != wanted.shape:
+        raise ModelRejectedError(name, f"{what} are {len(told)} values instead of {len(wanted)}")
+    if not np.allclose(told, wanted, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
+        worst = float(np.abs(told - wanted).max())
+        raise ModelRejectedError(name, f"{what} differ by {worst:.3g}")
 
 
 def take_prefix(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

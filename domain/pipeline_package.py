@@ -1,9 +1,8 @@
 """A pipeline as a package and back: which part's arrays are called what, verified when restored."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from domain.changes import ChangeModel
@@ -11,16 +10,20 @@ from domain.detectors import DETECTORS
 from domain.errors import ModelRejectedError, PlatformError
 from domain.features.front import FeatureModel
 from domain.lasting import NEVER, Lasting
-from domain.package import class_from, read_package, take_prefix, with_prefix, write_package
+from domain.package import (
+    check_golden,
+    class_from,
+    read_package,
+    take_prefix,
+    with_prefix,
+    write_package,
+)
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History
 from domain.sensor_health import SensorWatch
 
 if TYPE_CHECKING:
     from domain.pipeline import Pipeline
-
-GOLDEN_TOLERANCE: Final = 1e-6
-"""Relative difference of golden scores that another build of a library may make."""
 
 type _Arrays = dict[str, npt.NDArray[Any]]
 
@@ -70,9 +73,7 @@ def unpacked[P: Pipeline](kind: type[P], blob: bytes, name: str) -> P:
         scores, wanted = pipeline.golden_scores(), arrays["golden.score"]
     except (KeyError, ValueError, TypeError, IndexError, PlatformError) as error:
         raise ModelRejectedError(name, f"its parts do not fit: {error!r}") from error
-    if not np.allclose(scores, wanted, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
-        worst = float(np.abs(scores - wanted).max())
-        raise ModelRejectedError(name, f"its golden batch scores differ by {worst:.3g}")
+    check_golden(scores, wanted, name, "its golden batch scores")
     return pipeline
 
 

@@ -68,6 +68,10 @@ class PipelineSpec:
         """Lengths of window that the features are made at."""
         return scales_of(self.features)
 
+    def window_rows(self, period_s: float) -> int:
+        """Return how many readings of a class with this nominal period a window holds; >= 1."""
+        return max(1, round(self.window_s / period_s))
+
     def to_json(self) -> str:
         """Return the hyperparameters as one JSON object."""
         return msgspec.json.encode(asdict(self)).decode()

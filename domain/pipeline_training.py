@@ -79,7 +79,7 @@ def fit_detector(
         Detector, the distance at which health ends, and what it is for excursions that last.
     """
     kind = DETECTORS[spec.detector]
-    window_rows = max(1, round(spec.window_s / period_s))
+    window_rows = spec.window_rows(period_s)
 
     def fit(features: Matrix) -> Detector:
         return trimmed(features, lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim)

@@ -14,6 +14,9 @@ type Instants = npt.NDArray[np.int64]
 type Matrix = npt.NDArray[np.float64]
 """Shape (n, sensors); NaN says that the sensor was missing from the reading."""
 
+type Vector = npt.NDArray[np.float64]
+"""Shape (n,)."""
+
 type Flags = npt.NDArray[np.bool_]
 """Shape (n,)."""
 

@@ -13,17 +13,14 @@ from typing import Final
 from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.metrics import davies_bouldin_score, roc_auc_score, silhouette_score
 
 from domain.laid_faults import DEFAULT_RULES, MET_SHARE, MIN_HELD_OUT, ReplayRules, lay_fault
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
-from domain.readings import History, Instants, Matrix
+from domain.readings import History, Instants, Matrix, Vector
 from domain.scores import PipelineState
-
-type Vector = npt.NDArray[np.float64]
 
 _CLUSTER_SAMPLE: Final = 800
 _NEWEST: Final = slice(-1, None)

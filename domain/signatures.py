@@ -20,10 +20,9 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from domain.readings import Matrix
+from domain.readings import Matrix, Vector
 from domain.risk.steps import LEAST_STEPS
 
-type Vector = npt.NDArray[np.float64]
 type Stack = npt.NDArray[np.float64]
 """One matrix per memory, shape (memories, ..., S)."""
 

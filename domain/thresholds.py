@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from scipy.stats import lmoment
 
-from domain.detectors.contract import Detector, Vector
-from domain.readings import Matrix
+from domain.detectors.contract import Detector
+from domain.readings import Matrix, Vector
 
 MAX_FIT_ROWS: Final = 4000
 """Rows that a detector is fitted to, evenly drawn: windows overlap, more say nothing new."""

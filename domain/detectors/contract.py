@@ -6,9 +6,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from domain.readings import Matrix
+from domain.readings import Matrix, Vector
 
-type Vector = npt.NDArray[np.float64]
 type Labels = npt.NDArray[np.int64]
 type Arrays = Mapping[str, npt.NDArray[np.float64]]
 

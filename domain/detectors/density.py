@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
-from domain.detectors.contract import Arrays, DetectorSpec, Labels, Vector
+from domain.detectors.contract import Arrays, DetectorSpec, Labels
 from domain.detectors.neighbours import (
     REACH_FLOOR,
     chunks,
@@ -27,7 +27,7 @@ from domain.detectors.neighbours import (
     shared_out,
     squares,
 )
-from domain.readings import Matrix
+from domain.readings import Matrix, Vector
 
 KEPT: Final = 512
 """Healthy rows that the hierarchy is made of; distances between all of them are taken."""

@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
-from domain.detectors.contract import Arrays, DetectorSpec, Labels, Vector
-from domain.readings import Matrix
+from domain.detectors.contract import Arrays, DetectorSpec, Labels
+from domain.readings import Matrix, Vector
 
 FLOOR = 0.03
 """Smallest eigenvalue of a covariance, relative to a healthy feature's variance of 1: two sensors

@@ -11,11 +11,11 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from domain.detectors.contract import Arrays, Detector, DetectorSpec, FitFunction, Labels, Vector
+from domain.detectors.contract import Arrays, Detector, DetectorSpec, FitFunction, Labels
 from domain.detectors.ellipsoids import Ellipsoids, fit_mahalanobis, fit_mixture, fit_pca
 from domain.detectors.neighbours import Neighbours, fit_neighbours
 from domain.detectors.prototypes import Prototypes, fit_birch, fit_kmeans
-from domain.readings import Matrix
+from domain.readings import Matrix, Vector
 
 USUAL: Final = 0.9
 """Quantile of its training distances in which a member's distances are measured."""

@@ -10,8 +10,8 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from domain.detectors.contract import Arrays, DetectorSpec, Labels, Vector
-from domain.readings import Matrix
+from domain.detectors.contract import Arrays, DetectorSpec, Labels
+from domain.readings import Matrix, Vector
 
 type Places = npt.NDArray[np.intp]
 

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.cluster import DBSCAN, HDBSCAN, Birch, KMeans, MiniBatchKMeans
 from sklearn.neighbors import NearestNeighbors
 
-from domain.detectors.contract import Arrays, DetectorSpec, Labels, Vector
-from domain.readings import Matrix
+from domain.detectors.contract import Arrays, DetectorSpec, Labels
+from domain.readings import Matrix, Vector
 
 MAX_PROTOTYPES = 128
 """Core points are thinned to so many: a score must cost microseconds."""

@@ -77,6 +77,10 @@ class FrontSpec(Protocol):
         """At most this many regimes."""
         ...
 
+    def window_rows(self, period_s: float) -> int:
+        """Readings that a window holds; >= 1."""
+        ...
+
 
 def fit_features(
     spec: FrontSpec, histories: Sequence[History], *, period_s: float, seed: int
@@ -90,7 +94,7 @@ def fit_features(
         seed: Of the clustering of regimes.
     """
     found = find_regimes([one.values for one in histories], most=spec.regimes, seed=seed)
-    window_rows = max(1, round(spec.window_s / period_s))
+    window_rows = spec.window_rows(period_s)
     blank = _best_plan([_blank_plan(spec, one, period_s) for one in found], histories)
     plan, bases, freedom = _fit_residuals(blank, histories, window_rows)
     plan = _with_past(plan, histories, period_s)
@@ -141,7 +145,7 @@ def _blank_plan(spec: FrontSpec, points: OperatingPoints, period_s: float) -> Pl
         scale=np.ones((regimes, sensors)),
         prior=np.ones(sensors),
         wild=np.full(sensors, np.inf),
-        cold=2.0 * max(1, round(spec.window_s / period_s)),
+        cold=2.0 * spec.window_rows(period_s),
         gate=np.full(sensors, np.inf),
         rate_s=float(spec.baseline_s) if is_gated(spec.features) else NEVER_S,
         recover_s=float(spec.recover_s) if is_gated(spec.features) else NEVER_S,

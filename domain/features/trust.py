@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from domain.features.robust import without_void
-from domain.readings import Matrix
-
-type Vector = npt.NDArray[np.float64]
+from domain.readings import Matrix, Vector
 
 ENOUGH: Final = 0.5
 """A sensor that is known so well, relative to the best known one, is taken at its word: where all

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from domain.errors import BadInputError, ModelRejectedError, PlatformError
 from domain.failure_modes import Modes
 from domain.machines import MachineClass
-from domain.package import read_package, take_prefix, with_prefix, write_package
+from domain.package import check_golden, read_package, take_prefix, with_prefix, write_package
 from domain.readings import History, Matrix
 from domain.risk.learning import healthy_part, horizons, lives_of_class, models_of, samples_of
 from domain.risk.model import RiskModel
@@ -22,8 +22,6 @@ from domain.risk.outlook import Failure, HorizonRisk, Remaining
 from domain.risk.steps import LEAST_STEPS, LOOK_BACK, Event, gridded, step_us
 from domain.risk.trend import HealthTrend
 from domain.wire import format_instant
-
-GOLDEN_TOLERANCE: Final = 1e-6
 
 _SIGNIFICANT: Final = 6
 
@@ -238,8 +236,7 @@ class ClassRisk:
             told, wanted = made._golden(), arrays["golden.told"]
         except (KeyError, ValueError, TypeError, IndexError, PlatformError) as error:
             raise ModelRejectedError(name, f"its parts do not fit: {error!r}") from error
-        if not np.allclose(told, wanted, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
-            raise ModelRejectedError(name, "what it says of its golden steps differs")
+        check_golden(told, wanted, name, "its golden forecasts")
         return made
 
     def _golden(self) -> npt.NDArray[np.float64]:

@@ -121,7 +121,7 @@ def samples_of(
         end = int(np.searchsorted(history.instants_us, until_us, side="right"))
         word = in_effect(words.get(event.machine, ()), event.failed_us)
         since_us = first_step(word, length_us)
-        first = max(end - LOOK_BACK, int(np.searchsorted(history.instants_us, since_us)), 0)
+        first = max(end - LOOK_BACK, int(np.searchsorted(history.instants_us, since_us)))
         begins, values = gridded(
             history.instants_us[first:end], history.values[first:end], length_us
         )

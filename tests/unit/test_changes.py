@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.changes import STAY, ChangeModel, contrasts, turns
+from domain.changes import ChangeModel, contrasts, turns
 from domain.features.kinds import HALF, LEVEL, SIXTH, SPREAD, THIRD
+from domain.hysteresis import STAY
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import History

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.lasting import NEVER, Lasting, Vector, new_memory
+from domain.lasting import NEVER, Lasting, new_memory
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
-from domain.readings import History
+from domain.readings import History, Vector
 from domain.scores import Scores
 from ray_app.beginnings import look_back
 from tests.unit.learning_samples import healthy, machine_class
