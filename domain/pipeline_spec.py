@@ -1,6 +1,6 @@
 """Hyperparameters of a pipeline: what a sweep chooses and a package records."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from typing import Self
 
@@ -71,6 +71,17 @@ class PipelineSpec:
     def window_rows(self, period_s: float) -> int:
         """Return how many readings of a class with this nominal period a window holds; >= 1."""
         return max(1, round(self.window_s / period_s))
+
+    def stretched(self, factor: float) -> Self:
+        """Return it with its times stretched, for machines that are read at another rate."""
+        return replace(
+            self,
+            window_s=self.window_s * factor,
+            baseline_s=self.baseline_s * factor,
+            recover_s=self.recover_s * factor,
+            horizon_s=self.horizon_s * factor,
+            return_s=self.return_s * factor,
+        )
 
     def to_json(self) -> str:
         """Return the hyperparameters as one JSON object."""

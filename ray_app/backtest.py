@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from domain.anew import since_last
+from domain.clean_training import learn
 from domain.errors import BadInputError
 from domain.incidents import IncidentRules
 from domain.pipeline import Pipeline
@@ -116,7 +117,7 @@ def _learnt_rows(one: History, pipeline: Pipeline | None, asked: Question) -> in
 def _learnt(runs: Sequence[Run], seed: int) -> Pipeline:
     spec, known = PipelineSpec(), runs[0].machine_class
     histories = [_of_one_level(run) for run in runs]
-    return Pipeline.fit(spec, histories, known, seed=seed)
+    return learn(spec, histories, known, seed=seed)
 
 
 def _of_one_level(run: Run) -> History:

@@ -22,6 +22,34 @@ class Suspicion:
     to_us: int | None
 
 
+def vouched(
+    on: Connection, machines: Sequence[str], start_us: int, end_us: int
+) -> dict[str, list[tuple[int, int]]]:
+    """Return the periods of machines that a person called healthy: alarms that were false.
+
+    Args:
+        on: A session.
+        machines: Names.
+        start_us: Leave out what ended before, microseconds UTC.
+        end_us: Leave out what began at this instant or later.
+
+    Returns:
+        Machine → first and last instants, the oldest first.
+    """
+    found = rows(
+        on,
+        "SELECT m.name, i.began, i.last_seen FROM incidents AS i "
+        "JOIN machines AS m ON m.key = i.machine_key "
+        "WHERE m.name = ANY(%s::text[]) AND i.kind = 'machine' AND i.feedback = 'false' "
+        "AND i.last_seen >= %s AND i.began < %s ORDER BY i.began, i.id",
+        (list(machines), instant(start_us), instant(end_us)),
+    )
+    periods: dict[str, list[tuple[int, int]]] = {}
+    for machine, began, last_seen in found:
+        periods.setdefault(machine, []).append((microseconds(began), microseconds(last_seen)))
+    return periods
+
+
 def suspected(
     on: Connection,
     machines: Sequence[str],

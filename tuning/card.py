@@ -1,11 +1,12 @@
 """What travels with a model for people: its manifest and its card."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from domain.clean_training import Unusual
 from domain.machines import Sensor
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
@@ -73,12 +74,21 @@ def _learnt(pipeline: Pipeline) -> str:
     return f"""- **Learnt from**: {about["rows"]} readings of {len(about["machines"])} machines,
   {_time(about["from_us"])} to {_time(about["to_us"])};
   {about.get("excluded", 0)} near suspected failures were left out
+- **Left out as unusual**: {_unusual(about.get("unusual", ()))}
 - **Sensors**: {", ".join(_sensor(one) for one in pipeline.machine_class.sensors)}
 - **Configuration**: {pipeline.spec.features} features, {pipeline.spec.detector};
   other than the defaults: {spec or "nothing"}
 - **Health ends** at a distance of {pipeline.threshold:.4g}, by {_threshold(pipeline.spec)}
 - **Regimes**: {len(pipeline.front.plan.centres)}; a machine without a known past is judged after
   {pipeline.warmup_rows} readings"""
+
+
+def _unusual(stretches: Sequence[Mapping[str, Any]]) -> str:
+    """Return what stood too far out to be learnt from, though nobody suspected a failure."""
+    if not stretches:
+        return "nothing"
+    rows = sum(one["rows"] for one in stretches)
+    return f"{rows} readings: " + ", ".join(str(Unusual(**one)) for one in stretches)
 
 
 def _figures(spreads: Mapping[str, tuple[float, float, float]], over: str) -> str:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from domain.clean_training import records
 from domain.errors import ModelRejectedError, PlatformError
 from domain.labelled import LabelResult, Piece, judge_labelled
 from domain.pipeline import Pipeline
@@ -118,6 +119,7 @@ def train(  # noqa: PLR0913 - keyword-only but for what it is made of
     about = {
         **serving.about,
         "excluded": dataset.excluded,
+        "unusual": records(dataset.unusual),
         "drift": Reference.of(values).to_json(),
     }
     challenger = Challenger(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_TOLD = 3
+"""So many stretches are told of by name; the model's card has them all."""
+
 type Say = Callable[[str], None]
 
 
@@ -96,6 +99,9 @@ class Course:
             f"sweep {self._sweep}: {len(dataset)} readings of {len(dataset.histories)} machines of "
             f"{self._name}, {dataset.excluded} left out"
         )
+        dataset = dataset.cleaned(seed=self._settings.seed)
+        if dataset.unusual:
+            self._say(unusual_sentence(dataset))
         if pieces:
             self._say(f"second objective: {len(pieces)} periods that people judged")
         log = RunLog(
@@ -121,6 +127,7 @@ class Course:
             "machines": len(dataset.histories),
             "readings": len(dataset),
             "excluded": dataset.excluded,
+            "unusual": sum(one.rows for one in dataset.unusual),
             "from_us": first,
             "to_us": last,
             "trials": self._settings.trials,
@@ -210,6 +217,14 @@ class Course:
             seconds=time.monotonic() - self._began,
             trouble=trouble,
         )
+
+
+def unusual_sentence(dataset: Dataset) -> str:
+    """Return which stretches of a dataset are not learnt from, though nobody suspected them."""
+    rows = sum(one.rows for one in dataset.unusual)
+    told = ", ".join(map(str, dataset.unusual[:_TOLD]))
+    more = f" and {len(dataset.unusual) - _TOLD} more" if len(dataset.unusual) > _TOLD else ""
+    return f"{rows} readings stand far out and are not learnt from: {told}{more}"
 
 
 def selection(settings: TuningSettings) -> Selection:

@@ -1,13 +1,14 @@
 """What a sweep learns from: the newest healthy history of one machine class."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from domain.anew import since_last
+from domain.clean_training import Unusual, Vouched, clean
 from domain.errors import BadInputError, NotFoundError
 from domain.machines import MachineClass
 from domain.readings import History, Instants
@@ -15,7 +16,7 @@ from storage import roster_store
 from storage.care import words
 from storage.connect import Connection
 from storage.history import latest_instants, read_history
-from storage.suspicion import Suspicion, suspected
+from storage.suspicion import Suspicion, suspected, vouched
 
 _FEWEST_ROWS = 50
 """A machine with fewer healthy readings than this says nothing about its class."""
@@ -51,11 +52,15 @@ class Dataset:
         histories: One per machine, at least one.
         excluded: Readings that were left out because a failure was suspected, or the machine was
             repaired since and its level learnt anew.
+        vouched: What a person called healthy of it.
+        unusual: Stretches that `cleaned` left out.
     """
 
     machine_class: MachineClass
     histories: tuple[History, ...]
     excluded: int = 0
+    vouched: Vouched = field(default_factory=dict)
+    unusual: tuple[Unusual, ...] = ()
 
     def __len__(self) -> int:
         return sum(map(len, self.histories))
@@ -67,6 +72,11 @@ class Dataset:
             min(int(one.instants_us[0]) for one in self.histories),
             max(int(one.instants_us[-1]) for one in self.histories),
         )
+
+    def cleaned(self, *, seed: int) -> Self:
+        """Return it without stretches that stand far out, see `domain.clean_training`."""
+        found = clean(self.histories, self.machine_class, seed=seed, vouched=self.vouched)
+        return replace(self, histories=found.histories, unusual=found.unusual)
 
     def newest(self, rows: int, *, machines: int | None = None) -> Self:
         """Return a part: the newest readings of machines spread evenly over the fleet.
@@ -128,7 +138,12 @@ def read(on: Connection, class_name: str, wanted: Selection) -> Dataset:
     histories = tuple(_last(one, each) for one in kept if len(one) >= _FEWEST_ROWS)
     if sum(map(len, histories)) < wanted.min_rows:
         raise _too_little(class_name, found, len(newest), found - healthy, wanted)
-    return Dataset(machine_class=kind, histories=histories, excluded=found - healthy)
+    return Dataset(
+        machine_class=kind,
+        histories=histories,
+        excluded=found - healthy,
+        vouched=vouched(on, names, start_us, end_us),
+    )
 
 
 def machines_of(on: Connection, class_name: str) -> list[str]:

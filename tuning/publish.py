@@ -21,7 +21,7 @@ from tuning.tracking import Tracking
 _FOLDER = "model"
 """Folder of the model among a run's artifacts."""
 
-_ABOUT = ("machines", "rows", "from_us", "to_us", "excluded")
+_ABOUT = ("machines", "rows", "from_us", "to_us", "excluded", "unusual")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from domain.class_files import ClassFile, load_class
+from domain.clean_training import learn
 from domain.incidents import IncidentRules
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
@@ -128,7 +129,7 @@ def examine(
     for runs in _fleets(load_class(class_name), seed, paper):
         learnt = [run.train for run in runs]
         chosen = PipelineSpec() if spec is None else spec
-        pipeline = Pipeline.fit(chosen, learnt, runs[0].machine_class, seed=seed)
+        pipeline = learn(chosen, learnt, runs[0].machine_class, seed=seed)
         answers += [_answer(pipeline, run, seed, paper) for run in runs]
     return answers
 

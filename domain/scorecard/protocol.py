@@ -71,15 +71,7 @@ class Verdicts:
 
 def at_period(spec: PipelineSpec, period_s: float) -> PipelineSpec:
     """Return the specification with its times stretched to another rate of readings."""
-    factor = period_s / REFERENCE_PERIOD_S
-    return replace(
-        spec,
-        window_s=spec.window_s * factor,
-        baseline_s=spec.baseline_s * factor,
-        recover_s=spec.recover_s * factor,
-        horizon_s=spec.horizon_s * factor,
-        return_s=spec.return_s * factor,
-    )
+    return spec.stretched(period_s / REFERENCE_PERIOD_S)
 
 
 def choose(run: Run, *, seed: int) -> PipelineSpec:

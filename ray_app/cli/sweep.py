@@ -105,7 +105,7 @@ def _classes(storage: StorageSettings) -> list[str]:
 
 def _rehearse(storage: StorageSettings, tuning: TuningSettings, name: str) -> None:
     from storage.connect import session
-    from tuning.course import selection
+    from tuning.course import selection, unusual_sentence
     from tuning.data import read
 
     with session(storage) as on:
@@ -115,6 +115,9 @@ def _rehearse(storage: StorageSettings, tuning: TuningSettings, name: str) -> No
         f"{len(dataset.histories)} machines of {name}; {dataset.excluded} near suspected failures "
         "are left out"
     )
+    dataset = dataset.cleaned(seed=tuning.seed)
+    if dataset.unusual:
+        line(unusual_sentence(dataset))
 
 
 @contextmanager
