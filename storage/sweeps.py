@@ -1,14 +1,14 @@
 """Sweeps: which are under way, and how the others ended."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from psycopg2.extras import Json
 
-from domain.errors import ConflictError, NotFoundError
+from domain.errors import ConflictError, NotFoundError, PlatformError
 from storage.connect import Connection, connect, rows, translated
 from storage.settings import StorageSettings
 
@@ -68,7 +68,12 @@ def alone(settings: StorageSettings, machine_class: str) -> Iterator[None]:
             raise ConflictError(
                 f"a sweep of {machine_class} is under way; `millwright sweep status` shows it"
             )
-        yield
+        try:
+            yield
+        finally:
+            # A connection that was closed is noticed by the server in its own time, not at once.
+            with suppress(PlatformError):
+                rows(held, f"SELECT pg_advisory_unlock({_LOCK})", (machine_class,))
     finally:
         held.close()
 

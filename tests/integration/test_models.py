@@ -21,7 +21,7 @@ from storage.connect import Connection, rows, session
 from storage.history import instant
 from storage.settings import StorageSettings
 from storage.shadow import Tally
-from storage.suspicion import Suspicion, suspected
+from storage.suspicion import Suspicion, suspected, vouched
 from tests.tuning_support import FAN, START_US, store
 from tuning import data, labelled
 from tuning.challenger import shadowed_alike
@@ -276,12 +276,15 @@ def test_suspected_periods_are_not_learnt_from(database: StorageSettings) -> Non
         closed_incident(on, 400, None)
         closed_incident(on, 500, "false")
         found = suspected(on, ["fan-1", "fan-2"], START_US, START_US + 600 * second)
+        healthy = vouched(on, ["fan-1", "fan-2"], START_US, START_US + 600 * second)
         dataset = data.read(on, FAN.name, WANTED)
 
     assert found == [
         Suspicion(machine=name, from_us=START_US + at * second, to_us=START_US + (at + 20) * second)
         for name, at in (("fan-1", 100), ("fan-2", 400))
     ]
+    assert healthy == {"fan-2": [(START_US + 500 * second, START_US + 520 * second)]}
+    assert dataset.vouched == healthy
     # 20 s and a margin of 10 s on both sides, two readings a second, ends included.
     assert dataset.excluded == 2 * 81
     assert len(dataset) == 2 * (1200 - 81)

@@ -28,6 +28,7 @@ from observability.catalogue import SWEEP_TRIALS
 from observability.metric import Metric, NoMetrics
 from storage import failures, models, shadow, sweep_history, sweeps
 from storage.connect import rows, session
+from storage.history import instant
 from storage.settings import StorageSettings
 from storage.shadow import Tally
 from tests.tuning_support import FAN, START_US, store
@@ -195,6 +196,45 @@ def test_without_mlflow_a_model_still_serves_and_equal_seeds_give_it_again(
         first, second = (models.get(on, "fan", version) for version in (1, 2))
     assert first.sha256 == second.sha256
     _check_shadow_is_read(database)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_failure_that_nobody_told_of_is_not_learnt_from(database: StorageSettings) -> None:
+    """It is said by machine and time, kept with the model, and a person may call it healthy."""
+    names = ("fan-1", "fan-2", "fan-3", "fan-4")
+    store(database, names, rows=3000)
+    failing = (START_US + 900_000_000, START_US + 1_050_000_000)
+    with session(database) as on:
+        rows(
+            on,
+            "UPDATE readings SET values[1] = values[1] + 3 FROM machines AS m "
+            "WHERE machine_key = m.key AND m.name = 'fan-2' AND instant BETWEEN %s AND %s",
+            tuple(map(instant, failing)),
+        )
+    said = list[str]()
+    outcome = run_sweep(database, replace(QUICK, trials=2), say=said.append)
+
+    (line,) = (one for one in said if "stand far out" in one)
+    assert "fan-2 2026-" in line
+    with session(database) as on:
+        stored = models.get(on, "fan", outcome.version)
+    (stretch,) = stored.params["unusual"]
+    assert stretch["machine"] == "fan-2"
+    assert stretch["from_us"] <= failing[0] <= failing[1] <= stretch["to_us"]
+    about = Pipeline.from_package(stored.package).about
+    assert about["unusual"] == [stretch]
+    assert about["rows"] == 12_000 - stretch["rows"]
+
+    with session(database) as on:
+        rows(
+            on,
+            "INSERT INTO incidents (machine_key, kind, state, began, opened, last_seen, closed,"
+            " peak_score, root_sensor, model_version, feedback) SELECT key, 'machine', 'closed',"
+            " %s, %s, %s, %s, 2, 'flow', 1, 'false' FROM machines WHERE name = 'fan-2'",
+            tuple(instant(at) for at in (failing[0], failing[0], stretch["to_us"], failing[1])),
+        )
+        dataset = data.read(on, "fan", selection(QUICK)).cleaned(seed=0)
+    assert not any(one.from_us <= failing[1] <= one.to_us for one in dataset.unusual)
 
 
 def _check_shadow_is_read(database: StorageSettings) -> None:

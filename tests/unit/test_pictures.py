@@ -1,12 +1,14 @@
 """Pictures and the card of a model, drawn from real replays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.replay import ReplayResult, evaluate
-from tests.unit.learning_samples import healthy, machine_class
+from tests.unit.learning_samples import START_US, healthy, machine_class
 from tuning import card, plots
 from tuning.challenger import Challenger
 from tuning.objective import FAILED, Outcome, TrialRecord
@@ -92,4 +94,18 @@ def test_the_card_tells_period_sensors_threshold_and_limits(
     assert f"| detection | {np.mean([low, high]):.4g} | {low:.4g} to {high:.4g} |" in text
     for wanted in ("2023-11-14", "s0, s1, s2, s3", "1.33 times the 0.999", "## Limits", "0.600 to"):
         assert wanted in text
+    assert "Left out as unusual**: nothing" in text
     assert challenger.figures["detection"] == pytest.approx(np.mean([low, high]))
+
+
+def test_the_card_names_what_stood_too_far_out_to_be_learnt_from(
+    judged: tuple[Pipeline, ReplayResult],
+) -> None:
+    """Whoever knows the machine can say whether that was a failure."""
+    found = [{"machine": "m1", "from_us": START_US, "to_us": START_US + 1_000_000, "rows": 2}]
+    pipeline = replace(judged[0], about={**judged[0].about, "unusual": found})
+    replayed = Replayed(name="toy 3", objectives=(0.6, 0.7), detection=0.8, false_alarm_rate=0.01)
+
+    text = card.model_card(pipeline, replayed, {}, "the first").decode()
+
+    assert "unusual**: 2 readings: m1 2023-11-14T22:13:20.000000Z to 2023-" in text
