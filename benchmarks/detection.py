@@ -28,7 +28,7 @@ from ray_app.datasets import read_dataset
 
 RECORD: Final = Path(__file__).parents[1] / "tests" / "data" / "detection.json"
 SLICE: Final = Paper(
-    groups=("full", "half", "new-level", "sensor", "healthy"),
+    groups=("full", "half", "new-level", "contaminated", "sensor", "healthy"),
     learn_s=1800,
     calm_s=300,
     jitter_s=300,
