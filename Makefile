@@ -74,13 +74,15 @@ check-lock:
 	cmp --silent requirements.lock "$$fresh" || { \
 		echo 'requirements.lock does not fit pyproject.toml: run `make lock`' >&2; exit 1; }
 
-# What touches nothing outside may use every core; what starts services takes its turn alone.
+# What touches nothing outside may use every core. Tests of services have services of their own in
+# each process, a file after the other; what kills and measures whole platforms takes its turn alone.
 test: $(READY)
 ifdef ARGS
 	@pytest -m "not nightly" $(ARGS)
 else
 	@pytest -m "not nightly" --numprocesses logical tests/unit
-	pytest -m "not nightly" --ignore tests/unit
+	pytest -m "not nightly" --numprocesses logical --maxprocesses 4 --dist loadfile tests/integration
+	pytest -m "not nightly" --ignore tests/unit --ignore tests/integration
 endif
 
 # Lines and branches of the room that nothing may touch from outside.

@@ -83,12 +83,11 @@ def test_what_a_person_called_healthy_is_learnt_from() -> None:
     assert len(cleaned.histories[1]) == ROWS
 
 
-def test_a_way_to_work_that_many_share_is_no_failure() -> None:
-    """What stands out in half of the machines is another way to work."""
-    fleet = [_failing(one) if at % 2 else one for at, one in enumerate(_fleet())]
-    rows = sum(one.rows for one in clean(fleet, machine_class(), seed=0).unusual)
+def test_what_most_machines_do_now_and_then_is_no_failure() -> None:
+    """It stands out as far as a failure does, but four of six do it: another way to work."""
+    fleet = [_failing(one) if at % 3 else one for at, one in enumerate(_fleet())]
 
-    assert rows <= 0.25 * 6 * ROWS
+    assert clean(fleet, machine_class(), seed=0).unusual == ()
 
 
 def test_two_machines_are_taken_at_their_word() -> None:
