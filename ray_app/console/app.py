@@ -42,6 +42,7 @@ _FILTERS = (
     words.duration,
     words.since,
     words.clock,
+    words.instant,
     words.time_of_day,
     words.number,
     words.percent,

@@ -99,7 +99,7 @@ def fleet(database: StorageSettings) -> StorageSettings:
     return database
 
 
-def promote(database: StorageSettings, version: int, package: bytes) -> None:
+def promote(database: StorageSettings, version: int, package: bytes, **params: object) -> None:
     """Store a version and make it the champion."""
     with session(database) as on:
         models.add_version(
@@ -111,6 +111,7 @@ def promote(database: StorageSettings, version: int, package: bytes) -> None:
                 sha256=hashlib.sha256(package).hexdigest(),
                 package=package,
                 metrics={"objective": 0.9, "detection": 0.95, "false_alarm_rate": 0.01},
+                params=params,
             ),
             actor="ada",
             reason="trained",
@@ -670,6 +671,22 @@ def test_the_console_shows_fleet_incident_and_champion(
     part = served.page("/parts/overview")
     assert "<html" not in part.text
     assert "pump-1" in part.text
+
+
+def test_the_console_names_what_a_champion_did_not_learn_from(
+    served: Served, fleet: StorageSettings, packages: dict[int, bytes]
+) -> None:
+    """Which machine stood far out and when, so that somebody may say what it was."""
+    first_us = 1_767_323_045_000_000
+    part = {"machine": "pump-2", "from_us": first_us, "to_us": first_us + 60_000_000, "rows": 120}
+    spec = {"detector": "glosh"}
+    promote(fleet, 7, packages[2], spec=spec, unusual=[part] * 5)
+    text = " ".join(served.page("/").text.split())
+
+    assert "<dd>glosh</dd>" in text
+    told = 'href="/machines/pump-2">pump-2</a> 2026-01-02 03:04:05 UTC to 2026-01-02 03:05:05 UTC'
+    assert text.count(told) == 3
+    assert "and 2 more" in text
 
 
 def test_a_machine_has_a_timeline_with_its_incident(served: Served, fleet: StorageSettings) -> None:
