@@ -27,6 +27,8 @@ _JUMP: Final = 12.0  # a jump is that many healthy differences high
 _MIN_JUMPS: Final = 4
 _SAMPLE: Final = 1500
 _APART: Final = 2.5  # a cloud cut in two is 1.3 apart, a uniform stretch 1.7
+_SPREADS: Final = 10.0  # one unit of distance; the kernel's clip is then at 30 of them
+_EXACT: Final = 0.01  # of its range: no sensor counts for more than one that is so exact
 _AFTER: Final = 12  # groups of readings after a jump that are drawn more often: short regimes
 
 
@@ -35,7 +37,8 @@ class OperatingPoints:
     """Where a class of machines runs.
 
     Attributes:
-        weights: Shape (S,); 1 / range of a sensor that jumps with the regime, else 0.
+        weights: Shape (S,); of a sensor that jumps with the regime 1 / (`_SPREADS` spreads within
+            regimes), else 0.
         centres: Shape (R, S), R >= 1; levels times `weights`.
     """
 
@@ -67,12 +70,34 @@ def find_regimes(values: Sequence[Matrix], *, most: int, seed: int) -> tuple[Ope
     near = np.concatenate([_near(*one) for one in zip(steps, values, strict=True)])
     sample = np.concatenate([_draw(rows, seed), _draw(rows[near], seed)])
     sample = sample[~np.isnan(sample[:, weights > 0]).any(axis=1)]
-    scaled = np.nan_to_num(sample * weights)
-    found = [clusters_apart(scaled, count, seed) for count in range(2, most + 1)]
-    return (
-        single,
-        *(OperatingPoints(weights=weights, centres=one) for one in found if one is not None),
-    )
+    found = [_points(sample, weights, count, seed) for count in range(2, most + 1)]
+    return (single, *(one for one in found if one is not None))
+
+
+def _points(sample: Matrix, weights: Matrix, count: int, seed: int) -> OperatingPoints | None:
+    """Find so many operating points, and weigh each sensor by how well it tells them.
+
+    Ranges let a vibration, which a fault moves as far as a regime does, choose the regime as much
+    as a speed that is exact to a hundredth of it. So groups are found by ranges, and once more in
+    units of the spread within them.
+    """
+    first = clusters_apart(np.nan_to_num(sample * weights), count, seed)
+    if first is None:
+        return None
+    told = weights / (_SPREADS * _within(np.nan_to_num(sample * weights), first))
+    again = clusters_apart(np.nan_to_num(sample * told), count, seed)
+    if again is None:
+        return OperatingPoints(weights=weights, centres=first)
+    return OperatingPoints(weights=told, centres=again)
+
+
+def _within(scaled: Matrix, centres: Matrix) -> Matrix:
+    """Return the spread of each sensor within the groups around the centres, shape (S,)."""
+    near = np.argmin(((scaled[:, None] - centres) ** 2).sum(axis=2), axis=1)
+    middles = np.stack([np.median(scaled[near == at], axis=0) for at in range(len(centres))])
+    low, high = np.percentile(scaled - middles[near], (16, 84), axis=0)
+    spread: Matrix = np.maximum((high - low) / 2, _EXACT)
+    return spread
 
 
 def _draw(rows: Matrix, seed: int) -> Matrix:

@@ -29,7 +29,7 @@ class Plan(NamedTuple):
 
     kinds: Counts  # (K,) feature kinds
     centres: Matrix  # (R, S) operating points, scaled by `operating`
-    operating: Matrix  # (S,) 1 / range of an operating sensor, 0 for the others
+    operating: Matrix  # (S,) weight of an operating sensor, 0 for the others
     lags_s: Matrix  # (T,) time constants of the response; the first is 0, the regime itself
     response: Matrix  # (S, T * R) what the regimes' past adds to each sensor
     past: Matrix  # (T * R,) the regimes' usual past, which a machine begins with; NaN: not known

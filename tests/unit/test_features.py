@@ -210,6 +210,24 @@ def test_regimes_are_not_sought_in_little_history() -> None:
     assert len(find_regimes([healthy(1, rows=15, regimes=True).values], most=4, seed=0)) == 1
 
 
+def test_the_sensor_that_tells_regimes_best_chooses_them() -> None:
+    """A vibration that stays elsewhere by more than regimes differ moves no regime."""
+    rng = np.random.default_rng(4)
+    load = (np.arange(2400) // 100) % 2
+    speed = 960.0 + 192.0 * load + rng.normal(0, 2.0, 2400)
+    vibration = 1.9 + 0.38 * load + rng.normal(0, 0.03, 2400)
+    values = np.column_stack([speed, vibration])
+    (points,) = (one for one in find_regimes([values] * 3, most=2, seed=0) if len(one.centres) == 2)
+
+    def regime(rows: Matrix) -> np.ndarray:
+        gaps = rows[:, None] * points.weights - points.centres
+        return np.argmin((gaps**2).sum(axis=2), axis=1)
+
+    assert (points.weights > 0).all()
+    assert (regime(values + np.array([0.0, 1.0])) == regime(values)).all()
+    assert (regime(values) == load).all() or (regime(values) == 1 - load).all()
+
+
 def test_no_more_regimes_are_kept_than_explain_something() -> None:
     """Two real regimes stay two, although four were allowed."""
     histories = [healthy(at, regimes=True) for at in range(4)]
