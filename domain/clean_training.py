@@ -193,7 +193,7 @@ def _blocks(
     features, block, fold, first = [], [], [], 0
     for place, (one, cut) in enumerate(zip(histories, cuts, strict=True)):
         rows, count = np.arange(cut[0], cut[-1], step), len(cut) - 1
-        features.append(training_rows(front, one)[0][::step])
+        features.append(training_rows(front, one).features[::step])
         block.append(first + np.searchsorted(cut, rows, side="right") - 1)
         # Contiguous parts of a long history; short ones take turns.
         parts = np.arange(count) * folds // count if count >= folds else np.arange(count) + place

@@ -7,6 +7,10 @@ none of the readings it began with, and for as long as calm must last to be beli
 without the margin, as by the runs rules of control charts (Western Electric 1956). An excursion
 that has fallen well below its own peak is on its way back to health, of which the window does not
 know yet, and has its margin again.
+
+The other way round, the first readings after a change of regime are judged more mildly: sensors
+follow a load with lags that the model knows only nearly, and health scores highest there. Were they
+judged by the same threshold as the hours between, they would set it for those too.
 """
 
 from collections.abc import Sequence
@@ -20,24 +24,34 @@ from domain.hysteresis import STAY
 from domain.jit import Addresses, Words, addresses_of, block_at, njit
 from domain.readings import Flags, Vector
 
-ROWS, PEAK = range(2)
-"""Places in an excursion's memory: its readings so far, and its largest score."""
+ROWS, PEAK, REGIME, SINCE = range(4)
+"""Places in a machine's memory: its excursion's readings so far and largest score, the regime of
+its last reading (-1 before the first) and how many readings it has been in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lasting:
-    """When an excursion counts.
+    """When an excursion counts, and how readings are judged whose regime has just changed.
 
     Attributes:
         rows: Readings that it lasts; >= 1.
         limit: Score from which on readings belong to it; in (0, 1], 1 changes no score.
+        settling_rows: So many first readings after a change of regime are judged more mildly...
+        settling: ...by this factor on their score; in (0, 1], 1 changes none.
     """
 
     rows: int
     limit: float
+    settling_rows: int = 0
+    settling: float = 1.0
 
     def judged(
-        self, memories: Sequence[Words], ends: Counts, scores: Vector, ready: Flags
+        self,
+        memories: Sequence[Words],
+        ends: Counts,
+        scores: Vector,
+        ready: Flags,
+        regimes: Counts,
     ) -> Vector:
         """Return scores, those of lasting excursions by their limit; advance the memories.
 
@@ -46,10 +60,22 @@ class Lasting:
             ends: Shape (m,), row after the last one of each; ascending to n.
             scores: Shape (n,), one machine's after the other's; 1 is the threshold.
             ready: Shape (n,); a reading whose score is a guess ends an excursion.
+            regimes: Shape (n,), regime of each.
         """
         out = np.empty(len(scores))
         addresses = addresses_of(list(memories), len(new_memory()))
-        _follow(addresses, ends, scores, ready, self.rows, self.limit, out)
+        _follow(
+            addresses,
+            ends,
+            scores,
+            ready,
+            regimes,
+            self.rows,
+            self.limit,
+            self.settling_rows,
+            self.settling,
+            out,
+        )
         return out
 
 
@@ -57,9 +83,23 @@ NEVER: Final = Lasting(rows=1, limit=1.0)
 """Changes no score: what models mean that were made before there was this."""
 
 
+def settling(regimes: Counts, rows: int) -> Flags:
+    """Return which readings are among the first `rows` after a change of regime, shape (n,).
+
+    Args:
+        regimes: Shape (n,), of one machine; before the first there was no other.
+        rows: >= 0.
+    """
+    changes = np.flatnonzero(np.diff(regimes)) + 1
+    last = np.full(len(regimes), -rows)
+    last[changes] = changes
+    near: Flags = np.arange(len(regimes)) - np.maximum.accumulate(last) < rows
+    return near
+
+
 def new_memory() -> Words:
     """Return the memory of a machine that is in no excursion."""
-    return np.zeros(2)
+    return np.array([0.0, 0.0, -1.0, 0.0])
 
 
 @njit
@@ -68,15 +108,25 @@ def _follow(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by on
     ends: Counts,
     scores: Vector,
     ready: Flags,
+    regimes: Counts,
     rows: int,
     limit: float,
+    settling_rows: int,
+    settling: float,
     out: Vector,
 ) -> None:
     index = 0
     for at in range(len(addresses)):
-        memory = block_at(addresses[at], 2)
+        memory = block_at(addresses[at], 4)
         while index < ends[at]:
             score = scores[index]
+            if regimes[index] != memory[REGIME]:
+                # Where a machine was before its first reading nobody knows.
+                memory[SINCE] = settling_rows if memory[REGIME] < 0 else 0.0
+                memory[REGIME] = regimes[index]
+            if memory[SINCE] < settling_rows:
+                memory[SINCE] += 1.0
+                score *= settling
             out[index] = score
             if ready[index] and score >= limit:
                 memory[ROWS] += 1.0

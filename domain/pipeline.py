@@ -47,7 +47,7 @@ class Pipeline:
         front: The features.
         detector: The distance from health.
         threshold: The distance at which health ends.
-        lasting: What that is, as a score, for excursions that last.
+        lasting: What that is, as a score, for excursions that last and after a change of regime.
         watch: The sensor watch.
         golden: Readings whose scores travel with the model.
         changes: How much healthy machines move; None where the features do not tell.
@@ -93,14 +93,18 @@ class Pipeline:
         # One thread: pools of spinning threads are slower than none on cores that others use too.
         with threadpool_limits(1):
             front = fit_features(spec, clean, period_s=machine_class.period_s, seed=seed)
-            machines, measured = zip(*(training_rows(front, one) for one in clean), strict=True)
+            rows = [training_rows(front, one) for one in clean]
             detector, threshold, lasting = fit_detector(
-                spec, machines, seed, period_s=machine_class.period_s
+                spec,
+                [one.features for one in rows],
+                [one.regimes for one in rows],
+                seed,
+                period_s=machine_class.period_s,
             )
             model = (
                 ChangeModel.fit(
                     spec,
-                    measured,
+                    [one.measured for one in rows],
                     kinds=front.plan.kinds,
                     freedom=front.freedom[: len(machine_class.sensors)],
                 )
@@ -211,7 +215,7 @@ class Pipeline:
         distance = self.detector.score(rows.features) / self.threshold
         ready = (rows.seen >= self.warmup_rows) & (2 * rows.filled >= self.front.window_rows)
         excursions = [one.excursion for one in states]
-        score = self.lasting.judged(excursions, ends, distance, ready)
+        score = self.lasting.judged(excursions, ends, distance, ready, rows.regimes)
         return Scores(
             score=score,
             contributions=self._contributions(rows.features[explained], score[explained]),

@@ -9,13 +9,14 @@ import numpy as np
 
 from domain.detectors import DETECTORS, Detector
 from domain.errors import BadInputError
-from domain.features.front import FeatureModel
-from domain.lasting import Lasting
+from domain.features.front import FeatureModel, FeatureRows
+from domain.features.state import Counts
+from domain.lasting import Lasting, settling
 from domain.machines import MachineClass
 from domain.pipeline_spec import PipelineSpec
-from domain.readings import History, Matrix
+from domain.readings import Flags, History, Matrix, Vector
 from domain.sensor_health import SensorWatch
-from domain.thresholds import out_of_fold, return_level, threshold_of, trimmed
+from domain.thresholds import in_blocks, out_of_fold, return_level, threshold_of, trimmed
 
 MIN_ROWS: Final = 50
 """Fewest readings to learn from, all machines together."""
@@ -56,27 +57,33 @@ def without_faults(watch: SensorWatch, history: History) -> History:
     return replace(history, values=np.where(faults, np.nan, history.values))
 
 
-def training_rows(front: FeatureModel, history: History) -> tuple[Matrix, Matrix]:
-    """Return a machine's features, and as measured, but those of its warm-up."""
+def training_rows(front: FeatureModel, history: History) -> FeatureRows:
+    """Return a machine's features but those of its warm-up."""
     memory = front.new_memory(history.machine)
     rows = front.transform(memory, history.instants_us, history.values)
-    settled = slice(front.skipped_rows(len(history)), None)
-    return rows.features[settled], rows.measured[settled]
+    return rows.since(front.skipped_rows(len(history)))
 
 
 def fit_detector(
-    spec: PipelineSpec, machines: Sequence[Matrix], seed: int, *, period_s: float
+    spec: PipelineSpec,
+    machines: Sequence[Matrix],
+    regimes: Sequence[Counts],
+    seed: int,
+    *,
+    period_s: float,
 ) -> tuple[Detector, float, Lasting]:
     """Fit the detector and find where health ends.
 
     Args:
         spec: The hyperparameters.
         machines: Per machine its features, shape (n, F).
+        regimes: Per machine the regime of each row, shape (n,).
         seed: Of the detector.
         period_s: Seconds between readings.
 
     Returns:
-        Detector, the distance at which health ends, and what it is for excursions that last.
+        Detector, the distance at which health ends, and what that is after a change of regime and
+        for excursions that last.
     """
     kind = DETECTORS[spec.detector]
     window_rows = spec.window_rows(period_s)
@@ -84,21 +91,41 @@ def fit_detector(
     def fit(features: Matrix) -> Detector:
         return trimmed(features, lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim)
 
-    blocks = out_of_fold(machines, fit, blocks=spec.blocks)
-    pooled = np.concatenate(blocks)
+    scores = out_of_fold(machines, fit, blocks=spec.blocks)
+    changed = [settling(one, _settling_rows(window_rows)) for one in regimes]
+    threshold, lasting = _limits(
+        spec, scores, in_blocks(changed, blocks=spec.blocks), period_s=period_s
+    )
+    return fit(np.concatenate(machines)), threshold, lasting
+
+
+def _limits(
+    spec: PipelineSpec, scores: Sequence[Vector], changed: Sequence[Flags], *, period_s: float
+) -> tuple[float, Lasting]:
+    """Find where health ends, by out-of-fold scores and whether a regime had just changed."""
+    window_rows = spec.window_rows(period_s)
+    calm = [one[~after] for one, after in zip(scores, changed, strict=True)]
+    restless = np.concatenate(scores)[np.concatenate(changed)]
+    reached = threshold_of(np.concatenate(calm), quantile=spec.quantile, margin=1.0)
+    settled = 1.0
+    if len(restless):
+        settled = reached / threshold_of(restless, quantile=spec.quantile, margin=1.0)
     if spec.threshold == "evt":
-        threshold = return_level(
-            blocks, return_rows=spec.return_s / period_s, apart_rows=window_rows
-        )
+        threshold = return_level(calm, return_rows=spec.return_s / period_s, apart_rows=window_rows)
     else:
-        threshold = threshold_of(pooled, quantile=spec.quantile, margin=spec.margin)
-    reached = threshold_of(pooled, quantile=spec.quantile, margin=1.0)
-    lasting = Lasting(
+        threshold = threshold_of(np.concatenate(calm), quantile=spec.quantile, margin=spec.margin)
+    return threshold, Lasting(
         # What a window no longer shows, and calm would have to last as long to be believed.
         rows=max(window_rows, round(spec.recover_s / period_s)),
         limit=min(reached / threshold, 1.0),
+        settling_rows=_settling_rows(window_rows),
+        settling=min(settled, 1.0),
     )
-    return fit(np.concatenate(machines)), threshold, lasting
+
+
+def _settling_rows(window_rows: int) -> int:
+    """Return how long a change of regime may leave a sensor behind what is expected of it."""
+    return max(3, window_rows // 4)
 
 
 def golden_batch(histories: Sequence[History]) -> History:

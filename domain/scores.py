@@ -23,7 +23,7 @@ class PipelineState:
     Attributes:
         features: Of the windows and baselines.
         sensors: Of the sensor watch.
-        excursion: How long its score has been high, see `domain.lasting`.
+        excursion: How long its score has been high and its regime the same, see `domain.lasting`.
     """
 
     features: Memory
@@ -50,7 +50,7 @@ class Scores:
 
     Attributes:
         score: Shape (n,), >= 0; > 1 is anomalous. Distance by threshold, or, where it has been
-            high for long, by the lower limit of `Pipeline.lasting`.
+            high for long or the regime has just changed, by those of `Pipeline.lasting`.
         contributions: Shape (n, S), >= 0; each row sums to its score. Fewer rows where fewer were
             to be explained.
         expected: Shape (n, S), what a healthy machine would have shown, in the sensor's unit.

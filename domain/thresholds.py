@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import lmoment
 
 from domain.detectors.contract import Detector
-from domain.readings import Matrix, Vector
+from domain.readings import Flags, Matrix, Vector
 
 MAX_FIT_ROWS: Final = 4000
 """Rows that a detector is fitted to, evenly drawn: windows overlap, more say nothing new."""
@@ -58,6 +58,12 @@ def out_of_fold(
         detector = fit(np.concatenate(kept))
         scores.extend(detector.score(one[left_out]) for one in parts if len(one[left_out]))
     return scores
+
+
+def in_blocks(machines: Sequence[Flags], *, blocks: int) -> list[Flags]:
+    """Return what is known of the rows in the blocks and the order of `out_of_fold`."""
+    parts = [np.array_split(one, blocks) for one in machines]
+    return [one[at] for at in range(blocks) for one in parts if len(one[at])]
 
 
 def threshold_of(scores: Vector, *, quantile: float, margin: float) -> float:

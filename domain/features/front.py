@@ -41,6 +41,17 @@ class FeatureRows:
     measured: Matrix = field(default_factory=lambda: np.empty((0, 0)))
     regimes: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
+    def since(self, row: int) -> Self:
+        """Return what comes from a row on; the arrays are shared."""
+        return type(self)(
+            features=self.features[row:],
+            expected=self.expected[row:],
+            filled=self.filled[row:],
+            seen=self.seen[row:],
+            measured=self.measured[row:],
+            regimes=self.regimes[row:],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FeatureModel:

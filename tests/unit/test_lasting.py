@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.lasting import NEVER, Lasting, new_memory
+from domain.lasting import NEVER, Lasting, new_memory, settling
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
+from domain.pipeline_training import fit_detector
 from domain.readings import History, Vector
 from domain.scores import Scores
 from ray_app.beginnings import look_back
@@ -19,11 +20,19 @@ from tests.unit.learning_samples import healthy, machine_class
 LASTING = Lasting(rows=5, limit=0.75)
 SPEC = PipelineSpec(window_s=20, baseline_s=200, recover_s=20)
 SURE = np.ones(100, dtype=np.bool_)
+ONE = np.zeros(100, dtype=np.int64)
+MILD = replace(LASTING, settling_rows=3, settling=0.5)
 
 
-def _judged(scores: Vector, ready: np.ndarray | None = None, lasting: Lasting = LASTING) -> Vector:
+def _judged(
+    scores: Vector,
+    ready: np.ndarray | None = None,
+    lasting: Lasting = LASTING,
+    regimes: np.ndarray | None = None,
+) -> Vector:
     sure = SURE[: len(scores)] if ready is None else ready
-    return lasting.judged([new_memory()], np.array([len(scores)]), scores, sure)
+    where = ONE[: len(scores)] if regimes is None else regimes
+    return lasting.judged([new_memory()], np.array([len(scores)]), scores, sure, where)
 
 
 @pytest.fixture(scope="module")
@@ -70,26 +79,54 @@ def test_a_fault_that_flickers_at_the_threshold_is_told_through() -> None:
     assert (found[5:] > 1).all()
 
 
+def test_the_first_readings_after_a_change_of_regime_are_judged_mildly() -> None:
+    """Three of them; where the machine was before its first reading nobody knows."""
+    regimes = np.array([0, 0, 1, 1, 1, 1, 1, 0, 1, 1])
+    found = _judged(np.full(10, 0.7), lasting=MILD, regimes=regimes)
+
+    assert found.tolist() == [0.7, 0.7, 0.35, 0.35, 0.35, 0.7, 0.7, 0.35, 0.35, 0.35]
+
+
 @given(
-    scores=st.lists(st.floats(0, 3), min_size=1, max_size=60),
+    readings=st.lists(st.tuples(st.floats(0, 3), st.integers(0, 2)), min_size=1, max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=6),
 )
-def test_any_split_gives_the_same_scores_never_lower_ones(
-    scores: list[float], cuts: list[int]
+def test_any_split_gives_the_same_scores_lower_ones_only_after_a_change(
+    readings: list[tuple[float, int]], cuts: list[int]
 ) -> None:
     """In bulk, reading by reading and beside another machine."""
-    whole = np.array(scores)
-    bulk = _judged(whole)
+    whole = np.array([score for score, _ in readings])
+    regimes = np.array([regime for _, regime in readings])
+    bulk = _judged(whole, lasting=MILD, regimes=regimes)
     own, other = new_memory(), new_memory()
     parts = []
     for first, end in pairwise(sorted({0, len(whole), *(min(one, len(whole)) for one in cuts)})):
         both = np.concatenate([np.full(3, 2.0), whole[first:end]])
+        where = np.concatenate([ONE[:3], regimes[first:end]])
         ends = np.array([3, len(both)])
-        parts.append(LASTING.judged([other, own], ends, both, SURE[: len(both)])[3:])
+        parts.append(MILD.judged([other, own], ends, both, SURE[: len(both)], where)[3:])
 
     assert np.concatenate(parts).tolist() == bulk.tolist()
-    assert (bulk >= whole).all()
-    assert ((bulk > 1) >= (whole > 1)).all()
+    changed = settling(regimes, MILD.settling_rows)
+    assert (bulk[~changed] >= whole[~changed]).all()
+    assert (bulk[changed] >= MILD.settling * whole[changed]).all()
+
+
+def test_health_ends_by_the_readings_between_changes_of_regime() -> None:
+    """What is far from health only while regimes change raises no threshold but that of changes."""
+    rng, regimes = np.random.default_rng(5), (np.arange(6000) // 100) % 2
+    changed = settling(regimes, 5)
+    rows = rng.normal(size=(6000, 4))
+    restless = np.where(changed[:, None], 3.0, 1.0) * rows
+    spec = replace(SPEC, detector="mahalanobis", clusters=1, trim=0.0)
+    usual = fit_detector(spec, [rows], [regimes], 0, period_s=1.0)
+    found = fit_detector(spec, [restless], [regimes], 0, period_s=1.0)
+
+    assert usual[2].settling > 0.8
+    assert found[2].settling_rows == 5
+    assert found[2].settling == pytest.approx(1 / 3, rel=0.2)
+    # In units of what it was fitted to, a twentieth of which is three times as wide.
+    assert found[1] == pytest.approx(usual[1] / np.sqrt(1 + 0.05 * 8), rel=0.1)
 
 
 def test_the_limit_is_the_threshold_without_its_margin(pipeline: Pipeline) -> None:
@@ -159,7 +196,7 @@ def test_a_word_of_a_repair_ends_an_excursion(pipeline: Pipeline) -> None:
     anew[-1] = True
     pipeline.score(state, lived.instants_us[:230], lived.values[:230], anew=anew)
 
-    assert state.excursion.tolist() == [0.0, 0.0]
+    assert state.excursion[:2].tolist() == [0.0, 0.0]
 
 
 def test_a_package_keeps_the_limit_and_an_old_one_has_none(pipeline: Pipeline) -> None:
