@@ -78,9 +78,22 @@ def _learnt(pipeline: Pipeline) -> str:
 - **Sensors**: {", ".join(_sensor(one) for one in pipeline.machine_class.sensors)}
 - **Configuration**: {pipeline.spec.features} features, {pipeline.spec.detector};
   other than the defaults: {spec or "nothing"}
-- **Health ends** at a distance of {pipeline.threshold:.4g}, by {_threshold(pipeline.spec)}
+- **Health ends** at a distance of {pipeline.threshold:.4g}, by {_limits_of(pipeline)}
 - **Regimes**: {len(pipeline.front.plan.centres)}; a machine without a known past is judged after
   {pipeline.warmup_rows} readings"""
+
+
+def _limits_of(pipeline: Pipeline) -> str:
+    """Return how the threshold was found, and by what else readings are judged."""
+    rules, told = pipeline.lasting, _threshold(pipeline.spec)
+    if rules.limit < 1:
+        told += f";\n  what lasts for {rules.rows} readings alarms from {rules.limit:.3g} of it on"
+    if rules.settling < 1:
+        told += (
+            f";\n  the first {rules.settling_rows} readings after a change of regime alarm from "
+            f"{1 / rules.settling:.3g} times it on"
+        )
+    return told
 
 
 def _unusual(stretches: Sequence[Mapping[str, Any]]) -> str:
