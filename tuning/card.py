@@ -78,12 +78,12 @@ def _learnt(pipeline: Pipeline) -> str:
 - **Sensors**: {", ".join(_sensor(one) for one in pipeline.machine_class.sensors)}
 - **Configuration**: {pipeline.spec.features} features, {pipeline.spec.detector};
   other than the defaults: {spec or "nothing"}
-- **Health ends** at a distance of {pipeline.threshold:.4g}, by {_limits_of(pipeline)}
+- **Health ends** at a distance of {pipeline.threshold:.4g}, by {_ends(pipeline)}
 - **Regimes**: {len(pipeline.front.plan.centres)}; a machine without a known past is judged after
   {pipeline.warmup_rows} readings"""
 
 
-def _limits_of(pipeline: Pipeline) -> str:
+def _ends(pipeline: Pipeline) -> str:
     """Return how the threshold was found, and by what else readings are judged."""
     rules, told = pipeline.lasting, _threshold(pipeline.spec)
     if rules.limit < 1:
