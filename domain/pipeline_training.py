@@ -24,6 +24,9 @@ MIN_ROWS: Final = 50
 GOLDEN_ROWS: Final = 64
 """Readings whose scores a package carries, so that who loads it can compare."""
 
+MOST_CHANGED: Final = 0.5
+"""Share of readings right after a change of regime beyond which those are how the machine runs."""
+
 
 def usable_histories(
     histories: Sequence[History], machine_class: MachineClass
@@ -93,6 +96,8 @@ def fit_detector(
 
     scores = out_of_fold(machines, fit, blocks=spec.blocks)
     changed = [settling(one, _settling_rows(window_rows)) for one in regimes]
+    if np.concatenate(changed).mean() > MOST_CHANGED:
+        changed = [np.zeros_like(one) for one in changed]
     threshold, lasting = _limits(
         spec, scores, in_blocks(changed, blocks=spec.blocks), period_s=period_s
     )

@@ -144,6 +144,18 @@ def test_the_limit_is_the_threshold_without_its_margin(pipeline: Pipeline) -> No
     assert low.lasting.limit == 1
 
 
+def test_a_machine_that_hardly_settles_has_one_limit() -> None:
+    """Where regimes change every other reading, the readings between would be too few to say."""
+    rows = np.random.default_rng(5).normal(size=(3000, 4))
+    flickering = (np.arange(3000) // 2) % 2
+    spec = replace(SPEC, detector="mahalanobis", clusters=1)
+    found = fit_detector(spec, [rows], [flickering], 0, period_s=1.0)
+    calm = fit_detector(spec, [rows], [np.zeros_like(flickering)], 0, period_s=1.0)
+
+    assert found[1] == calm[1]
+    assert found[2].settling == 1
+
+
 def _faint(seed: int, *, by: float) -> History:
     lived = healthy(seed, rows=500)
     lived.values[200:400, 1] += by
