@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from domain.detectors import DETECTORS, Detector
 from domain.features.front import FeatureModel
 from domain.features.learning import fit_features
 from domain.features.state import Counts
@@ -21,14 +20,15 @@ from domain.machines import MachineClass
 from domain.odd_blocks import FEWEST_MACHINES, Blocks, odd_blocks
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
-from domain.pipeline_training import training_rows, usable_histories, without_faults
-from domain.readings import Flags, History, Instants, Matrix
+from domain.pipeline_training import (
+    detector_fit,
+    training_rows,
+    usable_histories,
+    without_faults,
+)
+from domain.readings import Flags, History, Spans, within
 from domain.sensor_health import SensorWatch
-from domain.thresholds import trimmed
 from domain.wire import format_instant
-
-type Spans = Sequence[tuple[int, int]]
-"""First and last instants, microseconds UTC."""
 
 type Vouched = Mapping[str, Spans]
 """Machine → periods of it that a person called healthy."""
@@ -106,7 +106,7 @@ def clean(
         return Cleaned(histories=usable)
     watch = SensorWatch.fit(usable, machine_class)
     told = [without_faults(watch, one) for one in usable]
-    trusted = [_within(one.instants_us, (vouched or {}).get(one.machine, ())) for one in usable]
+    trusted = [within(one.instants_us, (vouched or {}).get(one.machine, ())) for one in usable]
     odd = [np.zeros(len(one), dtype=np.bool_) for one in usable]
     with threadpool_limits(1):
         for _ in range(ROUNDS):
@@ -117,7 +117,7 @@ def clean(
             if all(map(np.array_equal, before, odd)):
                 break
     return Cleaned(
-        histories=tuple(_without(one, rows) for one, rows in zip(usable, odd, strict=True)),
+        histories=tuple(one.without(rows) for one, rows in zip(usable, odd, strict=True)),
         unusual=tuple(
             part for one, rows in zip(usable, odd, strict=True) for part in _stretches(one, rows)
         ),
@@ -148,27 +148,16 @@ def _judge(period_s: float) -> PipelineSpec:
     return spec.stretched(max(1.0, FEWEST_ROWS * period_s / spec.window_s))
 
 
-def _within(instants_us: Instants, spans: Spans) -> Flags:
-    inside = np.zeros(len(instants_us), dtype=np.bool_)
-    for first_us, last_us in spans:
-        inside |= (instants_us >= first_us) & (instants_us <= last_us)
-    return inside
-
-
 def _odd_rows(
     histories: Sequence[History], odd: Sequence[Flags], period_s: float, seed: int
 ) -> list[Flags]:
     """Judge all readings by features that were learnt without those that are odd so far."""
     spec = _judge(period_s)
-    kept = [_without(one, rows) for one, rows in zip(histories, odd, strict=True)]
+    kept = [one.without(rows) for one, rows in zip(histories, odd, strict=True)]
     front = fit_features(spec, kept, period_s=period_s, seed=seed)
     cuts = [_cut(front, len(one)) for one in histories]
-
-    def fit(features: Matrix) -> Detector:
-        kind = DETECTORS[spec.detector]
-        return trimmed(features, lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim)
-
-    told = odd_blocks(_blocks(front, histories, cuts, folds=spec.blocks), fit)
+    blocks = _blocks(front, histories, cuts, folds=spec.blocks)
+    told = odd_blocks(blocks, detector_fit(spec, seed))
     found, first = [], 0
     for one, cut in zip(histories, cuts, strict=True):
         rows = np.zeros(len(one), dtype=np.bool_)
@@ -205,12 +194,6 @@ def _blocks(
         machine=np.repeat(np.arange(len(cuts)), [len(cut) - 1 for cut in cuts]),
         fold=np.concatenate(fold),
     )
-
-
-def _without(history: History, odd: Flags) -> History:
-    if not odd.any():
-        return history
-    return history.take(~odd)
 
 
 def _stretches(history: History, odd: Flags) -> list[Unusual]:

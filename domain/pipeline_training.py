@@ -1,6 +1,6 @@
 """The steps of learning a pipeline, apart from what is learnt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
@@ -67,6 +67,14 @@ def training_rows(front: FeatureModel, history: History) -> FeatureRows:
     return rows.since(front.skipped_rows(len(history)))
 
 
+def detector_fit(spec: PipelineSpec, seed: int) -> Callable[[Matrix], Detector]:
+    """Return what fits the detector to pooled features (n, F), the least healthy left out."""
+    kind = DETECTORS[spec.detector]
+    return lambda features: trimmed(
+        features, lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim
+    )
+
+
 def fit_detector(
     spec: PipelineSpec,
     machines: Sequence[Matrix],
@@ -88,12 +96,7 @@ def fit_detector(
         Detector, the distance at which health ends, and what that is after a change of regime and
         for excursions that last.
     """
-    kind = DETECTORS[spec.detector]
-    window_rows = spec.window_rows(period_s)
-
-    def fit(features: Matrix) -> Detector:
-        return trimmed(features, lambda rows: kind.fit(rows, spec, seed=seed), share=spec.trim)
-
+    fit, window_rows = detector_fit(spec, seed), spec.window_rows(period_s)
     scores = out_of_fold(machines, fit, blocks=spec.blocks)
     changed = [settling(one, _settling_rows(window_rows)) for one in regimes]
     if np.concatenate(changed).mean() > MOST_CHANGED:

@@ -1,5 +1,6 @@
 """Readings as columns: a batch is a few arrays, never an object per reading."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -20,6 +21,9 @@ type Vector = npt.NDArray[np.float64]
 type Flags = npt.NDArray[np.bool_]
 """Shape (n,)."""
 
+type Spans = Iterable[tuple[int, int]]
+"""First and last instants, microseconds since 1970-01-01T00:00:00Z."""
+
 type Keys = npt.NDArray[np.int32]
 """`Machine.key` of each row; shape (n,)."""
 
@@ -28,6 +32,14 @@ def later_rows(instants_us: Instants, last_us: int) -> npt.NDArray[np.intp]:
     """Return the rows that are later than all before them and than `last_us`."""
     running = np.maximum.accumulate(np.concatenate([[last_us], instants_us]))
     return np.flatnonzero(instants_us > running[:-1])
+
+
+def within(instants_us: Instants, spans: Spans) -> Flags:
+    """Return which instants lie in any of the spans, both ends included."""
+    inside = np.zeros(len(instants_us), dtype=np.bool_)
+    for first_us, last_us in spans:
+        inside |= (instants_us >= first_us) & (instants_us <= last_us)
+    return inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,6 +100,10 @@ class History:
     def take(self, rows: slice | Flags) -> "History":
         """Return some of the readings; of a slice the arrays are shared."""
         return replace(self, instants_us=self.instants_us[rows], values=self.values[rows])
+
+    def without(self, rows: Flags) -> "History":
+        """Return all readings but some; itself where there are none of those."""
+        return self.take(~rows) if rows.any() else self
 
     def widened(self, sensors: int) -> "History":
         """Return the readings with exactly `sensors` columns, as `widened` says."""

@@ -11,7 +11,7 @@ from domain.anew import since_last
 from domain.clean_training import Unusual, Vouched, clean
 from domain.errors import BadInputError, NotFoundError
 from domain.machines import MachineClass
-from domain.readings import History, Instants
+from domain.readings import History, Instants, within
 from storage import roster_store
 from storage.care import words
 from storage.connect import Connection
@@ -157,21 +157,19 @@ def unsuspected(
 ) -> npt.NDArray[np.bool_]:
     """Return which instants are outside of suspected periods and of a margin around each."""
     margin_us = round(margin_s * 1e6)
-    keep = np.ones(len(instants_us), dtype=np.bool_)
-    for one in periods:
-        inside = instants_us >= one.from_us - margin_us
-        if one.to_us is not None:
-            inside &= instants_us <= one.to_us + margin_us
-        keep &= ~inside
-    return keep
+    newest_us = int(instants_us.max(initial=0))
+    return ~within(
+        instants_us,
+        (
+            (one.from_us - margin_us, newest_us if one.to_us is None else one.to_us + margin_us)
+            for one in periods
+        ),
+    )
 
 
 def without(history: History, periods: Iterable[Suspicion], margin_s: float) -> History:
     """Return a history without suspected periods and a margin around each."""
-    keep = unsuspected(history.instants_us, periods, margin_s)
-    if keep.all():
-        return history
-    return history.take(keep)
+    return history.without(~unsuspected(history.instants_us, periods, margin_s))
 
 
 def _last(history: History, rows: int) -> History:

@@ -23,6 +23,7 @@ from ray_app.serve.asgi import App, read_body
 from ray_app.serve.context import ServeContext
 from ray_app.serve.guard import COOKIE
 from ray_app.serve.problems import RefusedError, problem_of
+from storage.history import instant
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ _FILTERS = (
     words.duration,
     words.since,
     words.clock,
-    words.instant,
+    instant,
     words.time_of_day,
     words.number,
     words.percent,

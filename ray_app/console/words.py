@@ -49,15 +49,6 @@ def clock(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def instant(at_us: int) -> datetime:
-    """Return an instant that was given in microseconds.
-
-    >>> instant(1_767_323_045_000_000).isoformat()
-    '2026-01-02T03:04:05+00:00'
-    """
-    return datetime.fromtimestamp(at_us / 1e6, UTC)
-
-
 def time_of_day(moment: datetime) -> str:
     """Return an instant whose day is told beside it, in UTC.
 
