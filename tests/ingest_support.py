@@ -15,7 +15,7 @@ from ingestion.consume import Ingestion
 from ingestion.kafka import KafkaSink
 from ingestion.settings import KafkaSettings
 from storage import history
-from storage.connect import session
+from storage.connect import rows, session
 from storage.settings import StorageSettings
 
 PUMP = MachineClass(name="pump", sensors=tuple(Sensor(name=f"s{i}") for i in range(4)))
@@ -93,6 +93,23 @@ def until(condition: Callable[[], bool], within_s: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.02)
+
+
+def waits(database: StorageSettings, application: str) -> bool:
+    """Return whether a connection of this name waits for a lock.
+
+    Each look has a transaction of its own: within one, PostgreSQL shows who was connected when
+    it was first asked, so who comes after would never be seen.
+    """
+    with session(database) as watch:
+        return bool(
+            rows(
+                watch,
+                "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted "
+                "AND application_name = %s AND datname = current_database()",
+                (application,),
+            )
+        )
 
 
 def stored(database: StorageSettings) -> int:

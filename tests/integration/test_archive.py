@@ -23,7 +23,7 @@ from storage.partitions import DAY_US
 from storage.readings import ReadingStore, StoreBatch
 from storage.settings import StorageSettings
 from tests import environments
-from tests.ingest_support import PUMP, START_US, stored, until
+from tests.ingest_support import PUMP, START_US, stored, until, waits
 
 FAN = MachineClass(name="fan", sensors=(Sensor(name="rpm"),))
 NOW_US = START_US + 10 * DAY_US
@@ -174,16 +174,7 @@ def test_writers_of_the_day_wait_and_are_not_lost(
         retention.hold(three_days, DAYS[0])
         with ThreadPoolExecutor(1) as pool:
             late = pool.submit(store, database, FAN, "fan-1", [123_456])
-            with session(database) as watch:
-                until(
-                    lambda: bool(
-                        rows(
-                            watch,
-                            "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) "
-                            "WHERE NOT granted AND application_name = 'millwright ingest'",
-                        )
-                    )
-                )
+            until(lambda: waits(database, "millwright ingest"))
             three_days.commit()
             late.result()
     assert stored(database) == 552

@@ -10,7 +10,7 @@ from domain.errors import ServiceUnavailableError
 from storage import migrate, partitions
 from storage.connect import rows, session
 from storage.settings import StorageSettings
-from tests.ingest_support import until
+from tests.ingest_support import until, waits
 
 
 def test_migrations_lead_to_the_metadata(blank_database: StorageSettings) -> None:
@@ -72,17 +72,7 @@ def test_a_partition_that_two_make_at_once_is_made_once(database: StorageSetting
         with session(database) as on:
             assert partitions.ensure(on, days) == 1
             made = pool.submit(second)
-            with session(database) as watch:
-                until(
-                    lambda: bool(
-                        rows(
-                            watch,
-                            "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE "
-                            "locktype = 'advisory' AND NOT granted "
-                            "AND application_name = 'the second'",
-                        )
-                    )
-                )
+            until(lambda: waits(database, "the second"))
         assert made.result() == 0
 
 
