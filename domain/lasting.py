@@ -8,9 +8,13 @@ without the margin, as by the runs rules of control charts (Western Electric 195
 that has fallen well below its own peak is on its way back to health, of which the window does not
 know yet, and has its margin again.
 
-The other way round, the first readings after a change of regime are judged more mildly: sensors
-follow a load with lags that the model knows only nearly, and health scores highest there. Were they
-judged by the same threshold as the hours between, they would set it for those too.
+The first readings after a change of regime are judged more mildly: sensors follow a load with lags
+that the model knows only nearly, and health scores highest there. Were they judged by the same
+threshold as the hours between, they would set it for those too.
+
+What is over is over before the whole window has forgotten it. Where the newest third of the window
+was anomalous by itself and has fallen below its own limit, the machine is judged by that third
+until the window holds nothing older.
 """
 
 from collections.abc import Sequence
@@ -24,34 +28,42 @@ from domain.hysteresis import STAY
 from domain.jit import Addresses, Words, addresses_of, block_at, njit
 from domain.readings import Flags, Vector
 
-ROWS, PEAK, REGIME, SINCE = range(4)
+ROWS, PEAK, REGIME, SINCE, OVER = range(5)
 """Places in a machine's memory: its excursion's readings so far and largest score, the regime of
-its last reading (-1 before the first) and how many readings it has been in it."""
+its last reading (-1 before the first) and how many readings it has been in it, and for how many
+readings more the newest third of the window is believed, or `SEEN`."""
+
+SEEN: Final = -1.0
+"""The newest third has been anomalous, and not below its limit since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lasting:
-    """When an excursion counts, and how readings are judged whose regime has just changed.
+    """When an excursion counts or is over, and how readings are judged after a change of regime.
 
     Attributes:
-        rows: Readings that it lasts; >= 1.
+        rows: Readings that it lasts, of a window at least; >= 1.
         limit: Score from which on readings belong to it; in (0, 1], 1 changes no score.
         settling_rows: So many first readings after a change of regime are judged more mildly...
         settling: ...by this factor on their score; in (0, 1], 1 changes none.
+        newest: Distance at which the health of the window's newest third ends; 0 where no detector
+            looks at that alone.
     """
 
     rows: int
     limit: float
     settling_rows: int = 0
     settling: float = 1.0
+    newest: float = 0.0
 
-    def judged(
+    def judged(  # noqa: PLR0913, PLR0917 - columns of the same readings
         self,
         memories: Sequence[Words],
         ends: Counts,
         scores: Vector,
         ready: Flags,
         regimes: Counts,
+        newest: Vector | None = None,
     ) -> Vector:
         """Return scores, those of lasting excursions by their limit; advance the memories.
 
@@ -61,6 +73,8 @@ class Lasting:
             scores: Shape (n,), one machine's after the other's; 1 is the threshold.
             ready: Shape (n,); a reading whose score is a guess ends an excursion.
             regimes: Shape (n,), regime of each.
+            newest: Shape (n,), what the newest third of each window scores by itself, asked of
+                readings at or above the limit; None where nobody knows.
         """
         out = np.empty(len(scores))
         addresses = addresses_of(list(memories), len(new_memory()))
@@ -70,6 +84,7 @@ class Lasting:
             scores,
             ready,
             regimes,
+            scores if newest is None else newest,
             self.rows,
             self.limit,
             self.settling_rows,
@@ -99,7 +114,42 @@ def settling(regimes: Counts, rows: int) -> Flags:
 
 def new_memory() -> Words:
     """Return the memory of a machine that is in no excursion."""
-    return np.array([0.0, 0.0, -1.0, 0.0])
+    return np.array([0.0, 0.0, -1.0, 0.0, 0.0])
+
+
+@njit
+def _has_changed(memory: Words, regime: int, settling_rows: int) -> bool:
+    """Move to a reading of this regime; return whether the machine is still new to it."""
+    if regime != memory[REGIME]:
+        # Where a machine was before its first reading nobody knows.
+        memory[SINCE] = settling_rows if memory[REGIME] < 0 else 0.0
+        memory[REGIME] = regime
+    if memory[SINCE] >= settling_rows:
+        return False
+    memory[SINCE] += 1.0
+    return True
+
+
+@njit
+def _unless_over(memory: Words, score: float, fresh: float, rows: int, limit: float) -> float:
+    """Return the score of a high reading, the newest third's where that knows better."""
+    if fresh >= 1:
+        memory[OVER] = SEEN
+    elif memory[OVER] == SEEN and fresh < limit:
+        memory[OVER] = rows
+    if memory[OVER] <= 0:
+        return score
+    memory[OVER] -= 1.0
+    return min(score, fresh)
+
+
+@njit
+def _if_lasting(memory: Words, score: float, rows: int, limit: float) -> float:
+    """Return the score of a reading of an excursion, without the margin where that has lasted."""
+    memory[ROWS] += 1.0
+    memory[PEAK] = max(memory[PEAK], score)
+    lasts = memory[ROWS] >= rows and score >= STAY * memory[PEAK]
+    return score / limit if lasts else score
 
 
 @njit
@@ -109,6 +159,7 @@ def _follow(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by on
     scores: Vector,
     ready: Flags,
     regimes: Counts,
+    newest: Vector,
     rows: int,
     limit: float,
     settling_rows: int,
@@ -117,22 +168,17 @@ def _follow(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by on
 ) -> None:
     index = 0
     for at in range(len(addresses)):
-        memory = block_at(addresses[at], 4)
+        memory = block_at(addresses[at], 5)
         while index < ends[at]:
-            score = scores[index]
-            if regimes[index] != memory[REGIME]:
-                # Where a machine was before its first reading nobody knows.
-                memory[SINCE] = settling_rows if memory[REGIME] < 0 else 0.0
-                memory[REGIME] = regimes[index]
-            if memory[SINCE] < settling_rows:
-                memory[SINCE] += 1.0
-                score *= settling
-            out[index] = score
+            mild = settling if _has_changed(memory, regimes[index], settling_rows) else 1.0
+            score, fresh = mild * scores[index], mild * newest[index]
             if ready[index] and score >= limit:
-                memory[ROWS] += 1.0
-                memory[PEAK] = max(memory[PEAK], score)
-                if memory[ROWS] >= rows and score >= STAY * memory[PEAK]:
-                    out[index] = score / limit
+                score = _unless_over(memory, score, fresh, rows, limit)
+            else:
+                memory[OVER] = 0.0
+            if ready[index] and score >= limit:
+                score = _if_lasting(memory, score, rows, limit)
             else:
                 memory[ROWS], memory[PEAK] = 0.0, 0.0
+            out[index] = score
             index += 1

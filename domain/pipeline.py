@@ -20,6 +20,7 @@ from domain.features.learning import fit_features
 from domain.features.state import Counts
 from domain.lasting import NEVER, Lasting
 from domain.machines import MachineClass
+from domain.newest import newest_scores
 from domain.pipeline_package import packed, unpacked
 from domain.pipeline_spec import PipelineSpec
 from domain.pipeline_training import (
@@ -47,7 +48,8 @@ class Pipeline:
         front: The features.
         detector: The distance from health.
         threshold: The distance at which health ends.
-        lasting: What that is, as a score, for excursions that last and after a change of regime.
+        lasting: What that is, as a score, for excursions that last or are over, and after a change
+            of regime.
         watch: The sensor watch.
         golden: Readings whose scores travel with the model.
         changes: How much healthy machines move; None where the features do not tell.
@@ -215,7 +217,10 @@ class Pipeline:
         distance = self.detector.score(rows.features) / self.threshold
         ready = (rows.seen >= self.warmup_rows) & (2 * rows.filled >= self.front.window_rows)
         excursions = [one.excursion for one in states]
-        score = self.lasting.judged(excursions, ends, distance, ready, rows.regimes)
+        newest = newest_scores(
+            self.detector, self.spec.features, rows.features, distance, self.lasting
+        )
+        score = self.lasting.judged(excursions, ends, distance, ready, rows.regimes, newest)
         return Scores(
             score=score,
             contributions=self._contributions(rows.features[explained], score[explained]),

@@ -13,10 +13,11 @@ from domain.features.front import FeatureModel, FeatureRows
 from domain.features.state import Counts
 from domain.lasting import Lasting, settling
 from domain.machines import MachineClass
+from domain.newest import held_out_scores
 from domain.pipeline_spec import PipelineSpec
 from domain.readings import Flags, History, Matrix, Vector
 from domain.sensor_health import SensorWatch
-from domain.thresholds import in_blocks, out_of_fold, return_level, threshold_of, trimmed
+from domain.thresholds import folds, in_blocks, return_level, threshold_of, trimmed
 
 MIN_ROWS: Final = 50
 """Fewest readings to learn from, all machines together."""
@@ -97,13 +98,15 @@ def fit_detector(
         for excursions that last.
     """
     fit, window_rows = detector_fit(spec, seed), spec.window_rows(period_s)
-    scores = out_of_fold(machines, fit, blocks=spec.blocks)
+    held_out = folds(machines, fit, blocks=spec.blocks)
     changed = [settling(one, _settling_rows(window_rows)) for one in regimes]
     if np.concatenate(changed).mean() > MOST_CHANGED:
         changed = [np.zeros_like(one) for one in changed]
-    threshold, lasting = _limits(
-        spec, scores, in_blocks(changed, blocks=spec.blocks), period_s=period_s
-    )
+    changed = in_blocks(changed, blocks=spec.blocks)
+    scores = [detector.score(rows) for detector, rows in held_out]
+    threshold, lasting = _limits(spec, scores, changed, period_s=period_s)
+    if newest := held_out_scores(held_out, spec.features):
+        lasting = replace(lasting, newest=_reached(spec, newest, changed) / lasting.limit)
     return fit(np.concatenate(machines)), threshold, lasting
 
 
@@ -112,9 +115,9 @@ def _limits(
 ) -> tuple[float, Lasting]:
     """Find where health ends, by out-of-fold scores and whether a regime had just changed."""
     window_rows = spec.window_rows(period_s)
-    calm = [one[~after] for one, after in zip(scores, changed, strict=True)]
+    calm = _between(scores, changed)
     restless = np.concatenate(scores)[np.concatenate(changed)]
-    reached = threshold_of(np.concatenate(calm), quantile=spec.quantile, margin=1.0)
+    reached = _reached(spec, scores, changed)
     settled = 1.0
     if len(restless):
         settled = reached / threshold_of(restless, quantile=spec.quantile, margin=1.0)
@@ -129,6 +132,17 @@ def _limits(
         settling_rows=_settling_rows(window_rows),
         settling=min(settled, 1.0),
     )
+
+
+def _between(scores: Sequence[Vector], changed: Sequence[Flags]) -> list[Vector]:
+    """Return the scores of the hours between changes of regime."""
+    return [one[~after] for one, after in zip(scores, changed, strict=True)]
+
+
+def _reached(spec: PipelineSpec, scores: Sequence[Vector], changed: Sequence[Flags]) -> float:
+    """Return how far health goes in the hours between, without a margin."""
+    calm = np.concatenate(_between(scores, changed))
+    return threshold_of(calm, quantile=spec.quantile, margin=1.0)
 
 
 def _settling_rows(window_rows: int) -> int:

@@ -35,10 +35,10 @@ SHAPES: Final = (-0.5, 0.5)
 """Shapes of the tail that are believed; estimates from some dozen peaks stray further."""
 
 
-def out_of_fold(
-    machines: Sequence[Matrix], fit: Callable[[Matrix], Detector], *, blocks: int
-) -> list[Vector]:
-    """Score every row with a detector that did not see its neighbourhood.
+def folds[D: Detector](
+    machines: Sequence[Matrix], fit: Callable[[Matrix], D], *, blocks: int
+) -> list[tuple[D, Matrix]]:
+    """Give every row to a detector that did not see its neighbourhood.
 
     Neighbouring windows overlap, so rows drawn at random would be known to the detector; blocks
     are contiguous, and each machine is cut on its own.
@@ -49,19 +49,26 @@ def out_of_fold(
         blocks: How many contiguous parts; >= 2.
 
     Returns:
-        Scores of each block of each machine, oldest first within a block.
+        Each block of each machine, oldest first within a block, with its detector.
     """
     parts = [np.array_split(one, blocks) for one in machines]
-    scores: list[Vector] = []
+    given: list[tuple[D, Matrix]] = []
     for left_out in range(blocks):
         kept = [part for one in parts for at, part in enumerate(one) if at != left_out]
         detector = fit(np.concatenate(kept))
-        scores.extend(detector.score(one[left_out]) for one in parts if len(one[left_out]))
-    return scores
+        given.extend((detector, one[left_out]) for one in parts if len(one[left_out]))
+    return given
+
+
+def out_of_fold(
+    machines: Sequence[Matrix], fit: Callable[[Matrix], Detector], *, blocks: int
+) -> list[Vector]:
+    """Return the scores of the blocks that `folds` gives, each by its detector."""
+    return [detector.score(rows) for detector, rows in folds(machines, fit, blocks=blocks)]
 
 
 def in_blocks(machines: Sequence[Flags], *, blocks: int) -> list[Flags]:
-    """Return what is known of the rows in the blocks and the order of `out_of_fold`."""
+    """Return what is known of the rows in the blocks and the order of `folds`."""
     parts = [np.array_split(one, blocks) for one in machines]
     return [one[at] for at in range(blocks) for one in parts if len(one[at])]
 

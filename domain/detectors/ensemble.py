@@ -79,6 +79,15 @@ class Ensemble:
         """Return the centre of the first member."""
         return self.members[0].detector.assign(self.members[0].part(features))
 
+    def at(self, place: int) -> Self:
+        """Return those of its members that look at one length of window; they are shared.
+
+        Args:
+            place: Of that length among those that the features are made at.
+        """
+        there = tuple(one for one in self.members if one.first == place * one.columns)
+        return type(self)(members=there)
+
     def to_arrays(self) -> dict[str, Matrix]:
         """Return copies of the members' arrays, each under its place and family."""
         out = {}

@@ -1,5 +1,6 @@
 """What stays high for long counts without the margin; what comes and goes does not."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.detectors.ensemble import Ensemble
 from domain.lasting import NEVER, Lasting, new_memory, settling
+from domain.newest import newest_of
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.pipeline_training import fit_detector
@@ -85,6 +88,62 @@ def test_the_first_readings_after_a_change_of_regime_are_judged_mildly() -> None
     found = _judged(np.full(10, 0.7), lasting=MILD, regimes=regimes)
 
     assert found.tolist() == [0.7, 0.7, 0.35, 0.35, 0.35, 0.7, 0.7, 0.35, 0.35, 0.35]
+
+
+def _judged_with(scores: Sequence[float], newest: Sequence[float]) -> list[float]:
+    whole, third = np.array(scores), np.array(newest)
+    size = len(whole)
+    ends = np.array([size])
+    found = LASTING.judged([new_memory()], ends, whole, SURE[:size], ONE[:size], third)
+    return [round(one, 9) for one in found.tolist()]
+
+
+def test_what_is_over_is_judged_by_the_newest_third_of_the_window() -> None:
+    """Until the window holds nothing older; what is high then is a level, not a memory."""
+    found = _judged_with([4.0] * 9, [4.0, 4.0, 0.7, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5])
+
+    assert found == [4.0, 4.0, 0.7, 0.6, 0.5, 0.5, 0.5, 4.0, 4.0]
+
+
+def test_a_third_that_was_never_anomalous_says_nothing() -> None:
+    """A faint fault stands out of the whole window only."""
+    assert _judged_with([1.1] * 4, [0.9, 0.7, 0.6, 0.9]) == [1.1] * 4
+
+
+def test_a_third_between_limit_and_threshold_is_not_over() -> None:
+    """It has to fall as low as health went while it was learnt."""
+    assert _judged_with([3.0] * 3, [2.0, 0.8, 0.9]) == [3.0] * 3
+
+
+def test_a_fault_that_comes_back_is_told_at_once() -> None:
+    """And what is over a second time is judged by the newest third a second time."""
+    found = _judged_with([3.0] * 6, [2.0, 0.5, 1.2, 0.9, 0.6, 0.6])
+
+    assert found == [3.0, 0.5, 3.0, 3.0, 0.6, 0.6]
+
+
+def test_a_window_that_was_low_meanwhile_begins_anew() -> None:
+    """What the third saw before belongs to another excursion."""
+    assert _judged_with([3.0, 0.5, 3.0], [2.0, 0.5, 0.5]) == [3.0, 0.5, 3.0]
+
+
+@given(
+    readings=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 3)), min_size=1, max_size=60),
+    cut=st.integers(0, 60),
+)
+def test_what_is_over_is_over_in_any_split(readings: list[tuple[float, float]], cut: int) -> None:
+    """And nothing is judged more severely by it, nor below what the newest third says."""
+    whole, third = (np.array(column) for column in zip(*readings, strict=True))
+    memory, parts = new_memory(), []
+    for rows in (slice(cut), slice(cut, None)):
+        size = len(whole[rows])
+        ends = np.array([size])
+        sure, where = SURE[:size], ONE[:size]
+        parts.append(LASTING.judged([memory], ends, whole[rows], sure, where, third[rows]))
+
+    bulk = _judged_with(whole.tolist(), third.tolist())
+    assert np.concatenate(parts).tolist() == pytest.approx(bulk, abs=1e-9)
+    assert (np.array(bulk) >= np.minimum(whole, third) - 1e-9).all()
 
 
 @given(
@@ -220,6 +279,38 @@ def test_a_package_keeps_the_limit_and_an_old_one_has_none(pipeline: Pipeline) -
         old.front.transform(old.new_state("m1").features, lived.instants_us, lived.values).features
     )
     assert _scored(old, lived).score.tolist() == pytest.approx((plain / old.threshold).tolist())
+
+
+def test_a_fault_that_ends_is_told_no_longer_than_a_third_of_a_window(pipeline: Pipeline) -> None:
+    """Nothing of the fault itself is lost by it, and every score is shared out among sensors."""
+    lived = _faint(1, by=40.0)
+    found = _scored(pipeline, lived)
+    plain = _scored(replace(pipeline, lasting=replace(pipeline.lasting, newest=0.0)), lived)
+
+    assert (found.score[210:400] > 1).all()
+    assert (found.score[:400] == plain.score[:400]).all()
+    told, before = (np.flatnonzero(one.score > 1)[-1] for one in (found, plain))
+    assert told < 400 + 20 / 3 + 1
+    assert before > 400 + 20 / 2
+    assert np.allclose(found.contributions.sum(axis=1), found.score)
+
+
+def test_only_detectors_of_each_length_know_the_newest_third(pipeline: Pipeline) -> None:
+    """One window has none, nor has a detector that looks at all lengths at once."""
+    past = [healthy(seed, rows=900) for seed in (1, 2, 3)]
+    for other in (
+        replace(SPEC, features="gated", detector="pca"),
+        replace(SPEC, features="gated", detector="ensemble"),
+        replace(SPEC, detector="pca"),
+    ):
+        assert Pipeline.fit(other, past, machine_class(), seed=0).lasting.newest == 0
+    families = Pipeline.fit(replace(SPEC, detector="ensemble"), past, machine_class(), seed=0)
+    part = newest_of(families.detector, "gated-scales")
+
+    assert isinstance(part, Ensemble)
+    assert [one.first for one in part.members] == [8, 8, 8]
+    assert families.lasting.newest > 0
+    assert pipeline.lasting.newest > 0
 
 
 def test_who_begins_again_looks_back_beyond_an_excursion(pipeline: Pipeline) -> None:

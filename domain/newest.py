@@ -1,0 +1,69 @@
+"""What the newest part of a window says by itself, so that what is over is seen to be over.
+
+A window remembers a fault for as long as it is. Its newest third knows sooner that a machine is
+well again, but is too restless to be asked at other times; `domain.lasting` says when it is.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from domain.detectors import Detector
+from domain.detectors.ensemble import Ensemble
+from domain.features.kinds import FEATURE_SETS, THIRD, scales_of
+from domain.lasting import Lasting
+from domain.readings import Matrix, Vector
+
+UNKNOWN: Final = 0.0
+"""The threshold of a third that no part of the detector looks at alone."""
+
+
+def newest_of(detector: Detector, features: str) -> Detector | None:
+    """Return what of a detector looks at the newest third of the window alone, if anything does.
+
+    Args:
+        detector: Fitted to the feature set; it shares its parts with what is returned.
+        features: Name in `FEATURE_SETS`.
+    """
+    kinds = FEATURE_SETS[features]
+    if not isinstance(detector, Ensemble) or scales_of(features) == 1 or THIRD not in kinds:
+        return None
+    return detector.at(kinds.index(THIRD))
+
+
+def newest_scores(
+    detector: Detector, features: str, rows: Matrix, scores: Vector, lasting: Lasting
+) -> Vector:
+    """Return what the newest third scores where the whole window is high, and `scores` elsewhere.
+
+    Args:
+        detector: Fitted to the feature set.
+        features: Name in `FEATURE_SETS`.
+        rows: Features, shape (n, F).
+        scores: Shape (n,), of the whole windows; 1 is the threshold.
+        lasting: From which score on a window is high, and where the health of its third ends.
+
+    Returns:
+        Shape (n,), >= 0; 1 is the third's own threshold.
+    """
+    part = newest_of(detector, features) if lasting.newest > UNKNOWN else None
+    high = np.flatnonzero(scores >= lasting.limit)
+    if part is None or not len(high):
+        return scores
+    out = scores.copy()
+    out[high] = part.score(rows[high]) / lasting.newest
+    return out
+
+
+def held_out_scores(
+    held_out: Sequence[tuple[Detector, Matrix]], features: str
+) -> list[Vector] | None:
+    """Return what the newest thirds of held-out rows score; None where nothing looks at them.
+
+    Args:
+        held_out: Detectors and rows that they did not see, as `thresholds.folds` gives them.
+        features: Name in `FEATURE_SETS`.
+    """
+    parts = [(newest_of(detector, features), rows) for detector, rows in held_out]
+    return [part.score(rows) for part, rows in parts if part is not None] or None
