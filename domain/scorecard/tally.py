@@ -11,8 +11,10 @@ from domain.scorecard.nab import Nab, change_points, window_points
 from domain.scorecard.points import Confusion, Event, Flags, Numbers, events, roc_auc, vus_pr
 from domain.scorecard.protocol import Verdicts
 from domain.scorecard.runs import Run
+from domain.scorecard.visible import visible_from
 
 VUS_BUFFER_ROWS: Final = 60
+"""Readings around an event in which the curves excuse a verdict, and its effect is looked for."""
 
 NEAR: Final = 3
 """Sensors that somebody at the machine looks at before they give up: `hit_at_3`."""
@@ -31,6 +33,7 @@ class Tally:
         labelled: Whether its labels say anything: unlabelled runs count as healthy.
         confusion: Readings.
         delays_s: Seconds until each event was told; None if it never was.
+        visible_delays_s: The same from where its effect can be seen, and told from there on.
         false_incidents: Incidents opened outside of events.
         days: Machine-days scored.
         nab: Windows met, by NAB's or, where changepoints are labelled, SKAB's rules.
@@ -50,6 +53,7 @@ class Tally:
     labelled: bool
     confusion: Confusion
     delays_s: tuple[float | None, ...]
+    visible_delays_s: tuple[float | None, ...]
     false_incidents: int
     days: float
     nab: Nab
@@ -75,6 +79,9 @@ class Tally:
             labelled=run.anomalous is not None,
             confusion=Confusion.of(truth, told.told),
             delays_s=tuple(_delay_s(event, told.told, instants) for event in found),
+            visible_delays_s=tuple(
+                _delay_s(_visible(run, event), told.told, instants) for event in found
+            ),
             false_incidents=int((~truth[told.opened]).sum()),
             days=float(instants[-1] - instants[0]) / _DAY_US,
             nab=_nab(run, found, told),
@@ -106,6 +113,7 @@ def figures(tallies: Sequence[Tally], *, curves: bool = True) -> Figures:
     healthy = [one for one in tallies if not one.labelled]
     total = sum((one.confusion for one in labelled), Confusion())
     delays = [delay for one in labelled for delay in one.delays_s]
+    seen = [delay for one in labelled for delay in one.visible_delays_s]
     moved = [delay for one in labelled for delay in one.change_delays_s]
     days = sum(one.days for one in tallies)
     nab = sum((one.nab for one in labelled), Nab())
@@ -119,6 +127,7 @@ def figures(tallies: Sequence[Tally], *, curves: bool = True) -> Figures:
         "events": len(delays),
         "events_detected": len(delays) - delays.count(None),
         "median_delay_s": _median(delays),
+        "median_visible_delay_s": _median(seen),
         "median_change_delay_s": _median(moved),
         "false_incidents_per_machine_day": _rate(tallies, days),
         "nab_standard": nab.score,
@@ -172,6 +181,12 @@ def _delay_s(event: Event, told: Flags, instants: npt.NDArray[np.int64]) -> floa
     if not len(hits):
         return None
     return float(instants[event.first + hits[0]] - instants[event.first]) / 1e6
+
+
+def _visible(run: Run, event: Event) -> Event:
+    """Return the part of an event in which its effect can be seen."""
+    first = visible_from(run.test.values, event, look_rows=VUS_BUFFER_ROWS)
+    return Event(first=first, last=event.last)
 
 
 def _nab(run: Run, found: Sequence[Event], told: Verdicts) -> Nab:

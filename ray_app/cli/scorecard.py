@@ -26,6 +26,7 @@ FIGURES: Final = (
     "events",
     "events_detected",
     "median_delay_s",
+    "median_visible_delay_s",
     "median_change_delay_s",
     "false_incidents_per_machine_day",
     "nab_standard",
@@ -39,7 +40,7 @@ FIGURES: Final = (
     "sensor_faults_blamed",
     "far_unlabelled",
 )
-_KEYS: Final = FIGURES[:16]
+_KEYS: Final = FIGURES[:17]
 """Always there in JSON, null where the data cannot tell."""
 _RISK: Final = ("auc", "brier", "calibration_error", "rmse", "coverage", "rmse_last")
 _NEVER_MORE: Final = 8

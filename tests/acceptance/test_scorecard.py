@@ -26,7 +26,13 @@ KEYS = {
         "rmse",
         "coverage",
     ),
-    *("median_change_delay_s", "nab_windows", "nab_windows_met", "nab_false"),
+    *(
+        "median_visible_delay_s",
+        "median_change_delay_s",
+        "nab_windows",
+        "nab_windows_met",
+        "nab_false",
+    ),
     *("spread", "per_file", "baselines"),
 }
 
