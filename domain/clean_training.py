@@ -3,7 +3,8 @@
 Failures that somebody knew of are left out by their record (`storage.suspicion`). Here are those
 that nobody told of: stretches whose scores stand far out (`domain.odd_blocks`). One judge, the
 default pipeline, decides for all configurations, so that they are compared on the same readings and
-a sweep asks once. `docs/decisions/0029` has the figures.
+a sweep asks once. `docs/decisions/0029` has the figures. Of one or two machines nobody can say
+which is the odd one; only how they came to run is left out (`domain.start_up`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from domain.odd_blocks import FEWEST_MACHINES, Blocks, odd_blocks
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.pipeline_training import (
+    MIN_ROWS,
     detector_fit,
     training_rows,
     usable_histories,
@@ -28,6 +30,7 @@ from domain.pipeline_training import (
 )
 from domain.readings import Flags, History, Spans, within
 from domain.sensor_health import SensorWatch
+from domain.start_up import start_up
 from domain.wire import format_instant
 
 type Vouched = Mapping[str, Spans]
@@ -90,7 +93,7 @@ def clean(
     seed: int,
     vouched: Vouched | None = None,
 ) -> Cleaned:
-    """Leave out stretches that stand far out against the rest of the class.
+    """Leave out what stands far out against the class, or how one of very few machines began.
 
     Args:
         histories: Of machines of a class; unlabelled.
@@ -102,11 +105,12 @@ def clean(
         BadInputError: There is too little history, or its columns are not the class's.
     """
     usable = usable_histories(histories, machine_class)
-    if len(usable) < FEWEST_MACHINES:
-        return Cleaned(histories=usable)
     watch = SensorWatch.fit(usable, machine_class)
     told = [without_faults(watch, one) for one in usable]
     trusted = [within(one.instants_us, (vouched or {}).get(one.machine, ())) for one in usable]
+    if len(usable) < FEWEST_MACHINES:
+        begun = [start_up(one.values) & (len(one) >= 2 * MIN_ROWS) for one in told]
+        return _without(usable, [rows & ~safe for rows, safe in zip(begun, trusted, strict=True)])
     odd = [np.zeros(len(one), dtype=np.bool_) for one in usable]
     with threadpool_limits(1):
         for _ in range(ROUNDS):
@@ -116,12 +120,7 @@ def clean(
                 return Cleaned(histories=usable)
             if all(map(np.array_equal, before, odd)):
                 break
-    return Cleaned(
-        histories=tuple(one.without(rows) for one, rows in zip(usable, odd, strict=True)),
-        unusual=tuple(
-            part for one, rows in zip(usable, odd, strict=True) for part in _stretches(one, rows)
-        ),
-    )
+    return _without(usable, odd)
 
 
 def learn(
@@ -193,6 +192,15 @@ def _blocks(
         block=np.concatenate(block),
         machine=np.repeat(np.arange(len(cuts)), [len(cut) - 1 for cut in cuts]),
         fold=np.concatenate(fold),
+    )
+
+
+def _without(histories: Sequence[History], odd: Sequence[Flags]) -> Cleaned:
+    return Cleaned(
+        histories=tuple(one.without(rows) for one, rows in zip(histories, odd, strict=True)),
+        unusual=tuple(
+            part for one, rows in zip(histories, odd, strict=True) for part in _stretches(one, rows)
+        ),
     )
 
 

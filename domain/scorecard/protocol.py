@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from domain.anew import acting, begins
 from domain.changes import turns
+from domain.clean_training import clean
 from domain.incident_tracker import IncidentTracker
 from domain.incidents import SENSOR_RULES, Incident, IncidentRules, sensor_rows
 from domain.movements import movement_scores
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
-from domain.readings import Instants, Matrix
+from domain.readings import History, Instants, Matrix
 from domain.replay import evaluate
 from domain.scorecard.points import Flags, Numbers
 from domain.scorecard.runs import Run
@@ -74,11 +75,11 @@ def at_period(spec: PipelineSpec, period_s: float) -> PipelineSpec:
     return spec.stretched(period_s / REFERENCE_PERIOD_S)
 
 
-def choose(run: Run, *, seed: int) -> PipelineSpec:
-    """Return the candidate that replay likes best on the part that is learnt from."""
+def choose(run: Run, learnt: Sequence[History], *, seed: int) -> PipelineSpec:
+    """Return the candidate that replay likes best on what is learnt from."""
     specs = [at_period(spec, run.period_s) for spec in CANDIDATES]
     objectives = [
-        evaluate(spec, [run.train], run.machine_class, seed=seed)[1].objective for spec in specs
+        evaluate(spec, learnt, run.machine_class, seed=seed)[1].objective for spec in specs
     ]
     return specs[int(np.argmax(objectives))]
 
@@ -94,9 +95,10 @@ def judge(run: Run, *, seed: int, by_replay: bool = False) -> Verdicts:
     Raises:
         BadInputError: The first part holds too little to learn from.
     """
+    learnt = clean([run.train], run.machine_class, seed=seed).histories
     default = at_period(PipelineSpec(), run.period_s)
-    spec = choose(run, seed=seed) if by_replay else default
-    pipeline = Pipeline.fit(spec, [run.train], run.machine_class, seed=seed)
+    spec = choose(run, learnt, seed=seed) if by_replay else default
+    pipeline = Pipeline.fit(spec, learnt, run.machine_class, seed=seed)
     return score_rest(pipeline, run)
 
 

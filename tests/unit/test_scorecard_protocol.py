@@ -102,7 +102,8 @@ def test_replay_chooses_from_what_is_learnt_from_alone() -> None:
     values = run.values.copy()
     values[run.train_rows :] = 0.0
 
-    assert choose(run, seed=0) == choose(replace(run, values=values), seed=0)
+    other = replace(run, values=values)
+    assert choose(run, [run.train], seed=0) == choose(other, [other.train], seed=0)
 
 
 def test_times_are_stretched_to_the_rate_of_readings() -> None:
