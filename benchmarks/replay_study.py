@@ -29,6 +29,7 @@ from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits
 
 from domain.class_files import load_class
+from domain.clean_training import clean
 from domain.laid_faults import DEFAULT_RULES, ReplayRules
 from domain.machines import MachineClass
 from domain.pipeline import Pipeline
@@ -92,15 +93,16 @@ def labelled(data: Format) -> Callable[[PipelineSpec], Judged]:
     """Return the judge on the labelled runs of SKAB or NAB."""
     found = read_dataset(DATA / data.value, data).runs
     runs = [one for one in found if one.anomalous is not None]
+    learnt = [clean([one.train], one.machine_class, seed=0).histories for one in runs]
     # The mean over many runs needs no more faults of each; a run alone does.
     rules = ReplayRules(least_episodes=-(-DEFAULT_RULES.least_episodes // len(runs)))
 
     def judge(given: PipelineSpec) -> Judged:
         total, results = Confusion(), []
-        for run in runs:
+        for run, past in zip(runs, learnt, strict=True):
             spec = at_period(given, run.period_s)
-            results.append(evaluate(spec, [run.train], run.machine_class, seed=0, rules=rules)[1])
-            pipeline = Pipeline.fit(spec, [run.train], run.machine_class, seed=0)
+            results.append(evaluate(spec, past, run.machine_class, seed=0, rules=rules)[1])
+            pipeline = Pipeline.fit(spec, past, run.machine_class, seed=0)
             scores = _scored(pipeline, run.train, run.test)
             total += Confusion.of(run.truth, scores.ready & (scores.score > 1))
         silhouettes = [one.silhouette for one in results if np.isfinite(one.silhouette)]

@@ -13,8 +13,8 @@ that the model knows only nearly, and health scores highest there. Were they jud
 threshold as the hours between, they would set it for those too.
 
 What is over is over before the whole window has forgotten it. Where the newest third of the window
-was anomalous by itself and has fallen below its own limit, the machine is judged by that third
-until the window holds nothing older.
+was clearly anomalous by itself and has fallen below its own limit, the machine is judged by that
+third until the window holds nothing older.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,8 @@ its last reading (-1 before the first) and how many readings it has been in it, 
 readings more the newest third of the window is believed, or `SEEN`."""
 
 SEEN: Final = -1.0
-"""The newest third has been anomalous, and not below its limit since."""
+"""The newest third has been anomalous by as much as its limit is below that, and not been below its
+limit since: a faint fault, which it hardly sees, is not over whenever it sees it less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ def _has_changed(memory: Words, regime: int, settling_rows: int) -> bool:
 @njit
 def _unless_over(memory: Words, score: float, fresh: float, rows: int, limit: float) -> float:
     """Return the score of a high reading, the newest third's where that knows better."""
-    if fresh >= 1:
+    if fresh * limit >= 1:
         memory[OVER] = SEEN
     elif memory[OVER] == SEEN and fresh < limit:
         memory[OVER] = rows
@@ -173,12 +174,9 @@ def _follow(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by on
             mild = settling if _has_changed(memory, regimes[index], settling_rows) else 1.0
             score, fresh = mild * scores[index], mild * newest[index]
             if ready[index] and score >= limit:
-                score = _unless_over(memory, score, fresh, rows, limit)
+                told = _if_lasting(memory, score, rows, limit)
+                out[index] = _unless_over(memory, told, fresh, rows, limit)
             else:
-                memory[OVER] = 0.0
-            if ready[index] and score >= limit:
-                score = _if_lasting(memory, score, rows, limit)
-            else:
-                memory[ROWS], memory[PEAK] = 0.0, 0.0
-            out[index] = score
+                memory[ROWS], memory[PEAK], memory[OVER] = 0.0, 0.0, 0.0
+                out[index] = score
             index += 1

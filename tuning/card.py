@@ -93,6 +93,11 @@ def _ends(pipeline: Pipeline) -> str:
             f";\n  the first {rules.settling_rows} readings after a change of regime alarm from "
             f"{1 / rules.settling:.3g} times it on"
         )
+    if rules.newest > 0:
+        told += (
+            ";\n  a fault is over when the newest third of the window is back below "
+            f"{rules.limit * rules.newest:.4g}"
+        )
     return told
 
 

@@ -100,14 +100,15 @@ def _judged_with(scores: Sequence[float], newest: Sequence[float]) -> list[float
 
 def test_what_is_over_is_judged_by_the_newest_third_of_the_window() -> None:
     """Until the window holds nothing older; what is high then is a level, not a memory."""
-    found = _judged_with([4.0] * 9, [4.0, 4.0, 0.7, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5])
+    found = _judged_with([3.0] * 9, [4.0, 4.0, 0.7, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5])
 
-    assert found == [4.0, 4.0, 0.7, 0.6, 0.5, 0.5, 0.5, 4.0, 4.0]
+    assert found == [3.0, 3.0, 0.7, 0.6, 0.5, 0.5, 0.5, 4.0, 4.0]  # it has lasted meanwhile
 
 
-def test_a_third_that_was_never_anomalous_says_nothing() -> None:
-    """A faint fault stands out of the whole window only."""
+def test_a_third_that_was_never_clearly_anomalous_says_nothing() -> None:
+    """A faint fault stands out of the whole window, and of its third hardly."""
     assert _judged_with([1.1] * 4, [0.9, 0.7, 0.6, 0.9]) == [1.1] * 4
+    assert _judged_with([2.0] * 4, [1.3, 0.7, 0.6, 0.9]) == [2.0] * 4
 
 
 def test_a_third_between_limit_and_threshold_is_not_over() -> None:
@@ -117,7 +118,7 @@ def test_a_third_between_limit_and_threshold_is_not_over() -> None:
 
 def test_a_fault_that_comes_back_is_told_at_once() -> None:
     """And what is over a second time is judged by the newest third a second time."""
-    found = _judged_with([3.0] * 6, [2.0, 0.5, 1.2, 0.9, 0.6, 0.6])
+    found = _judged_with([3.0] * 6, [2.0, 0.5, 1.4, 0.9, 0.6, 0.6])
 
     assert found == [3.0, 0.5, 3.0, 3.0, 0.6, 0.6]
 
