@@ -78,6 +78,7 @@ def _learnt(pipeline: Pipeline) -> str:
 - **Sensors**: {", ".join(_sensor(one) for one in pipeline.machine_class.sensors)}
 - **Configuration**: {pipeline.spec.features} features, {pipeline.spec.detector};
   other than the defaults: {spec or "nothing"}
+- **Chosen**: {about.get("chosen") or "the best trial of its sweep"}
 - **Health ends** at a distance of {pipeline.threshold:.4g}, by {_ends(pipeline)}
 - **Regimes**: {len(pipeline.front.plan.centres)}; a machine without a known past is judged after
   {pipeline.warmup_rows} readings"""

@@ -20,7 +20,7 @@ from tuning.by_labels import REPLAY_TIE, Labelled
 from tuning.data import Dataset
 from tuning.drift import Reference
 from tuning.objective import TrialRecord
-from tuning.promotion import Replayed, Shadowed
+from tuning.promotion import Gate, Replayed, Shadowed, decide
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,9 +68,47 @@ class Challenger:
         """Checksum of `package`, hex."""
         return hashlib.sha256(self.package).hexdigest()
 
-    def replayed(self, version: int) -> Replayed:
-        """Return what the gate asks for."""
-        return _replayed(f"version {version}", self.replays, self.labelled)
+    def replayed(self, name: str) -> Replayed:
+        """Return what the gate asks for.
+
+        Args:
+            name: Of the model, for the reason.
+        """
+        return _replayed(name, self.replays, self.labelled)
+
+
+def to_beat(trials: list[TrialRecord]) -> TrialRecord | None:
+    """Return the finalist with the default configuration; None where that could not be judged."""
+    plain = PipelineSpec()
+    finalists = (one for one in trials if one.stage == "confirm" and not one.outcome.failure)
+    return next((one for one in finalists if one.spec == plain), None)
+
+
+def settle(found: Challenger, plain: Challenger, gate: Gate) -> tuple[Challenger, str]:
+    """Return what a sweep ends in: what it found, or the default where that is as good.
+
+    The best of many trials is partly the luckiest, and the default was chosen where there was more
+    to judge by; so it is what a serving champion is at the gate.
+
+    Args:
+        found: The best finalist.
+        plain: The default.
+        gate: What the first has to show.
+
+    Returns:
+        One of them, and why.
+    """
+    name = f"trial {found.trial.number}"
+    decision = decide(found.replayed(name), plain.replayed("the default"), gate)
+    if decision.promote:
+        return _chosen(found, decision.reason), decision.reason
+    why = f"the default is taken: {decision.reason}"
+    return _chosen(plain, why), why
+
+
+def _chosen(made: Challenger, why: str) -> Challenger:
+    about = {**made.serving.about, "chosen": why}
+    return replace(made, serving=replace(made.serving, about=about))
 
 
 def best(trials: list[TrialRecord]) -> TrialRecord:

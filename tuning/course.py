@@ -171,13 +171,13 @@ class Course:
         settings = self._settings
         fresh = dataset.newest(settings.confirm_rows, machines=settings.confirm_machines)
         judging: Judging = {"seed": settings.seed, "replays": settings.replays, "pieces": pieces}
-        made = challengers.train(challengers.best(trials), dataset, fresh, **judging)
+        made = self._train(trials, dataset, fresh, judging)
         rivals = self._rivals(made, fresh, judging)
         tracking = log.drain(say=self._say)
         number, trouble = publish.number(made, log, tracking, taken=rivals.taken, sweep=self._sweep)
         version = publish.Version(
             challenger=made,
-            decision=rivals.decide(made.replayed(number), settings.gate),
+            decision=rivals.decide(made.replayed(f"version {number}"), settings.gate),
             number=number,
             sweep=self._sweep,
             run_id=log.parent or "",
@@ -189,6 +189,19 @@ class Course:
                 version, trials, fresh=fresh, line=line, log=log, tracking=tracking
             )
         return self._outcome(version, trials, trouble)
+
+    def _train(
+        self, trials: list[TrialRecord], dataset: Dataset, fresh: Dataset, judging: Judging
+    ) -> Challenger:
+        """Fit the best finalist to all of the history, or the default where that is as good."""
+        found, plain = challengers.best(trials), challengers.to_beat(trials)
+        made = challengers.train(found, dataset, fresh, **judging)
+        if plain is None or found.spec == plain.spec:
+            return made
+        usual = challengers.train(plain, dataset, fresh, **judging)
+        made, why = challengers.settle(made, usual, self._settings.gate)
+        self._say(why)
+        return made
 
     def _rivals(self, made: Challenger, fresh: Dataset, judging: Judging) -> _Rivals:
         with session(self._storage) as on:

@@ -1,5 +1,6 @@
 """The order of a sweep's trials: many on little data, then the best of them again on more."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from ray.tune.search import Searcher
@@ -15,12 +16,26 @@ class Ladder(Searcher):
     Successive halving in two rungs. While the last trials of the first rung are under way, only a
     configuration that will be among the finalists however they end is given out, so that neither
     actors idle nor the finalists hang on the order in which trials end. With two objectives the
-    best are those that fewest others beat in both.
+    best are those that fewest others beat in both. What the others have to beat is a finalist in
+    any case, where there is room for another one.
+
+    Args:
+        inner: Draws configurations.
+        trials: Of the first rung.
+        finalists: Of the second.
+        beaten: Told a drawn configuration, whether it is the one to beat.
     """
 
-    def __init__(self, inner: Searcher, trials: int, finalists: int) -> None:
+    def __init__(
+        self,
+        inner: Searcher,
+        trials: int,
+        finalists: int,
+        beaten: Callable[[dict[str, Any]], bool] = lambda _: False,
+    ) -> None:
         super().__init__(metric="objective", mode="max")
         self._inner, self._trials, self._finalists = inner, trials, finalists
+        self._beaten = beaten
         self._drawn: dict[str, dict[str, Any]] = {}
         self._objectives: dict[str, tuple[float, float]] = {}
         self._second: list[str] = []
@@ -34,7 +49,8 @@ class Ladder(Searcher):
         under_way = self._trials - len(self._objectives)
         if len(self._second) == self._finalists or not (left := self._ranked()):
             return None if under_way else Searcher.FINISHED
-        if len(self._second) + 1 + under_way > self._finalists:
+        sure = len(self._second) + 1 + under_way <= self._finalists
+        if not sure and not self._is_to_beat(left[0]):
             return None
         self._second.append(left[0])
         return self._config("confirm", self._drawn[left[0]])
@@ -73,7 +89,17 @@ class Ladder(Searcher):
             if self._objectives.get(one, _NEITHER)[0] > FAILED and one not in self._second
         ]
         # Without labels the second objective is the same for all, and the first one alone decides.
-        return sorted(worked, key=lambda one: (self._beaten_by(one), -self._objectives[one][0]))
+        return sorted(
+            worked,
+            key=lambda one: (
+                not self._is_to_beat(one),
+                self._beaten_by(one),
+                -self._objectives[one][0],
+            ),
+        )
+
+    def _is_to_beat(self, trial_id: str) -> bool:
+        return self._finalists > 1 and self._beaten(self._drawn[trial_id])
 
     def _beaten_by(self, trial_id: str) -> int:
         """Return how many trials are at least as good in both objectives and better in one."""

@@ -4,12 +4,12 @@ Challenger and champion are replayed on the same fresh readings with the same in
 their objectives are compared in pairs: one pair per replay seed.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, sqrt
-from statistics import fmean, stdev
+from math import isfinite
+from statistics import fmean
 from typing import TypeGuard
 
+from domain.gain import MIN_GAIN, NOISE_FACTOR, gain_of
 from tuning.by_labels import REPLAY_TIE, Labelled, paired
 
 
@@ -61,8 +61,8 @@ class Gate:
 
     max_false_alarm_rate: float = 0.3
     min_detection: float = 0.1
-    min_gain: float = 0.01
-    noise_factor: float = 2.0
+    min_gain: float = MIN_GAIN
+    noise_factor: float = NOISE_FACTOR
     min_shadow_readings: int = 2000
     shadow_factor: float = 2.0
     shadow_spare: int = 2
@@ -227,17 +227,17 @@ def _flaw(model: Replayed, gate: Gate) -> str:
 
 
 def _compare(challenger: Replayed, champion: Replayed, gate: Gate) -> Decision:
-    gains = [new - old for new, old in zip(challenger.objectives, champion.objectives, strict=True)]
-    gain, needed = fmean(gains), max(gate.min_gain, gate.noise_factor * _standard_error(gains))
+    gain = gain_of(
+        challenger.objectives,
+        champion.objectives,
+        least=gate.min_gain,
+        noise_factor=gate.noise_factor,
+    )
     comparison = (
         f"{challenger.name} {challenger.objective:.3f} against {champion.name} "
-        f"{champion.objective:.3f}: a gain of {gain:+.3f} where {needed:.3f} is needed"
+        f"{champion.objective:.3f}: a gain of {gain.mean:+.3f} where {gain.needed:.3f} is needed"
     )
-    return Decision(promote=gain > needed, reason=comparison)
-
-
-def _standard_error(gains: Sequence[float]) -> float:
-    return stdev(gains) / sqrt(len(gains)) if len(gains) > 1 else 0.0
+    return Decision(promote=gain.clear, reason=comparison)
 
 
 def _figures(model: Replayed) -> str:

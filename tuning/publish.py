@@ -164,7 +164,7 @@ def _report(version: Version, fresh: Dataset) -> dict[str, bytes]:
     return {
         "model_card.md": card.model_card(
             challenger.serving,
-            challenger.replayed(version.number),
+            challenger.replayed(f"version {version.number}"),
             challenger.spreads,
             version.decision.reason,
             challenger.labelled.sentence() if challenger.labelled else "",

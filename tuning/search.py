@@ -21,6 +21,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from domain.errors import PlatformError, ServiceUnavailableError
 from domain.labelled import Piece
+from domain.pipeline_spec import PipelineSpec
 from tuning import space
 from tuning.data import Dataset
 from tuning.ladder import Ladder
@@ -163,7 +164,9 @@ def _tuner(
         tune_config=tune.TuneConfig(
             metric="objective",
             mode="max",
-            search_alg=Ladder(_optuna(settings, labelled=bool(pieces)), settings.trials, finalists),
+            search_alg=Ladder(
+                _optuna(settings, labelled=bool(pieces)), settings.trials, finalists, _is_default
+            ),
             num_samples=settings.trials + finalists,
             max_concurrent_trials=settings.max_concurrent,
             reuse_actors=True,
@@ -177,6 +180,13 @@ def _tuner(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
+
+
+def _is_default(drawn: dict[str, Any]) -> bool:
+    try:
+        return space.spec_of(drawn) == PipelineSpec()
+    except PlatformError:
+        return False
 
 
 def _optuna(settings: TuningSettings, *, labelled: bool) -> OptunaSearch:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from domain.gain import REPLAYS
 from tuning.promotion import Gate
 from tuning.retraining import RetrainingPolicy
 
@@ -45,7 +46,7 @@ class TuningSettings:
     confirm_machines: int = 10
     min_rows: int = 600
     max_rows: int = 200_000
-    replays: int = 3
+    replays: int = REPLAYS
     max_concurrent: int = 2
     trial_cpus: float = 0.5
     seed: int = 0

@@ -102,6 +102,7 @@ def test_a_sweep_ends_in_a_champion_that_mlflow_knows(
     assert outcome.trouble == ""
     assert counted.trials == {"finished": 5}
     assert sum("objective" in line for line in said) == 5
+    assert outcome.spec == PipelineSpec() or any("against the default" in line for line in said)
     _check_storage(database, outcome)
     _check_runs(mlflow_starting, outcome)
 

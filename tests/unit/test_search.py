@@ -99,6 +99,36 @@ def test_what_failed_is_no_finalist(inner: Numbers) -> None:
     assert ladder.suggest("f1") == Searcher.FINISHED
 
 
+def test_what_is_to_beat_is_a_finalist_in_any_case(inner: Numbers) -> None:
+    """As soon as it is known, and in the place of the last one; alone it would have won unseen."""
+    ladder = Ladder(inner, 4, 2, lambda drawn: drawn["margin"] == 1.0)
+    begin(ladder, 4)
+    assert ladder.suggest("f0") is None
+    end(ladder, 0, 0.1)
+    assert ladder.suggest("f0")["spec"] == {"margin": 1.0}
+    for number, objective in enumerate((0.4, 0.2, 0.3), 1):
+        assert ladder.suggest("f1") is None
+        end(ladder, number, objective)
+    assert ladder.suggest("f1")["spec"] == {"margin": 2.0}
+    assert ladder.suggest("f2") == Searcher.FINISHED
+
+    lone = Ladder(Numbers(), 2, 1, lambda drawn: drawn["margin"] == 1.0)
+    begin(lone, 2)
+    end(lone, 0, 0.1)
+    end(lone, 1, 0.2)
+    assert margins(lone, 1) == [2.0]
+
+
+def test_what_is_to_beat_and_failed_is_no_finalist(inner: Numbers) -> None:
+    """Then the others have all places."""
+    ladder = Ladder(inner, 3, 2, lambda drawn: drawn["margin"] == 1.0)
+    begin(ladder, 3)
+    for number, objective in enumerate((FAILED, 0.4, 0.2)):
+        end(ladder, number, objective)
+
+    assert margins(ladder, 2) == [2.0, 3.0]
+
+
 def test_numbers_follow_the_order_of_asking(inner: Numbers) -> None:
     """A trial's number is its own over both rungs."""
     ladder = Ladder(inner, 2, 1)
