@@ -47,8 +47,8 @@ class Lasting:
         limit: Score from which on readings belong to it; in (0, 1], 1 changes no score.
         settling_rows: So many first readings after a change of regime are judged more mildly...
         settling: ...by this factor on their score; in (0, 1], 1 changes none.
-        newest: Distance at which the health of the window's newest third ends; 0 where no detector
-            looks at that alone.
+        newest: How many times further the health of the window's newest third goes than that of
+            the whole window; 0 where no detector looks at the third alone.
     """
 
     rows: int

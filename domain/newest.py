@@ -32,17 +32,23 @@ def newest_of(detector: Detector, features: str) -> Detector | None:
     return detector.at(kinds.index(THIRD))
 
 
-def newest_scores(
-    detector: Detector, features: str, rows: Matrix, scores: Vector, lasting: Lasting
+def newest_scores(  # noqa: PLR0913, PLR0917 - what a pipeline scores by, and what it scored
+    detector: Detector,
+    features: str,
+    threshold: float,
+    lasting: Lasting,
+    rows: Matrix,
+    scores: Vector,
 ) -> Vector:
     """Return what the newest third scores where the whole window is high, and `scores` elsewhere.
 
     Args:
         detector: Fitted to the feature set.
         features: Name in `FEATURE_SETS`.
+        threshold: The distance at which the health of a whole window ends.
+        lasting: From which score on a window is high, and how much further its third's health goes.
         rows: Features, shape (n, F).
         scores: Shape (n,), of the whole windows; 1 is the threshold.
-        lasting: From which score on a window is high, and where the health of its third ends.
 
     Returns:
         Shape (n,), >= 0; 1 is the third's own threshold.
@@ -52,7 +58,7 @@ def newest_scores(
     if part is None or not len(high):
         return scores
     out = scores.copy()
-    out[high] = part.score(rows[high]) / lasting.newest
+    out[high] = part.score(rows[high]) / (threshold * lasting.newest)
     return out
 
 

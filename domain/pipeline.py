@@ -218,7 +218,12 @@ class Pipeline:
         ready = (rows.seen >= self.warmup_rows) & (2 * rows.filled >= self.front.window_rows)
         excursions = [one.excursion for one in states]
         newest = newest_scores(
-            self.detector, self.spec.features, rows.features, distance, self.lasting
+            self.detector,
+            self.spec.features,
+            self.threshold,
+            self.lasting,
+            rows.features,
+            distance,
         )
         score = self.lasting.judged(excursions, ends, distance, ready, rows.regimes, newest)
         return Scores(

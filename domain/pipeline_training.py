@@ -106,7 +106,9 @@ def fit_detector(
     scores = [detector.score(rows) for detector, rows in held_out]
     threshold, lasting = _limits(spec, scores, changed, period_s=period_s)
     if newest := held_out_scores(held_out, spec.features):
-        lasting = replace(lasting, newest=_reached(spec, newest, changed) / lasting.limit)
+        # As far above what health reached as the threshold of the whole window is.
+        ends = _reached(spec, newest, changed) / lasting.limit
+        lasting = replace(lasting, newest=ends / threshold)
     return fit(np.concatenate(machines)), threshold, lasting
 
 

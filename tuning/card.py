@@ -97,7 +97,7 @@ def _ends(pipeline: Pipeline) -> str:
     if rules.newest > 0:
         told += (
             ";\n  a fault is over when the newest third of the window is back below "
-            f"{rules.limit * rules.newest:.4g}"
+            f"{rules.limit * rules.newest * pipeline.threshold:.4g}"
         )
     return told
 
