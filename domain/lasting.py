@@ -12,9 +12,10 @@ The first readings after a change of regime are judged more mildly: sensors foll
 that the model knows only nearly, and health scores highest there. Were they judged by the same
 threshold as the hours between, they would set it for those too.
 
-What is over is over before the whole window has forgotten it. Where the newest third of the window
-was clearly anomalous by itself and has fallen below its own limit, the machine is judged by that
-third until the window holds nothing older.
+A window sees late what begins and forgets late what is over; its newest third and sixth are too
+restless to be asked at all times, but know better where the whole of it is high. If one of them is
+anomalous by itself, the reading is. If the third was clearly anomalous and has fallen below its own
+limit, the machine is judged by that third until the window holds nothing older.
 """
 
 from collections.abc import Sequence
@@ -47,15 +48,17 @@ class Lasting:
         limit: Score from which on readings belong to it; in (0, 1], 1 changes no score.
         settling_rows: So many first readings after a change of regime are judged more mildly...
         settling: ...by this factor on their score; in (0, 1], 1 changes none.
-        newest: How many times further the health of the window's newest third goes than that of
-            the whole window; 0 where no detector looks at the third alone.
+        third: How many times further the health of the window's newest third goes than that of the
+            whole window; 0 where no detector looks at the third alone.
+        sixth: Likewise of its newest sixth.
     """
 
     rows: int
     limit: float
     settling_rows: int = 0
     settling: float = 1.0
-    newest: float = 0.0
+    third: float = 0.0
+    sixth: float = 0.0
 
     def judged(  # noqa: PLR0913, PLR0917 - columns of the same readings
         self,
@@ -64,7 +67,8 @@ class Lasting:
         scores: Vector,
         ready: Flags,
         regimes: Counts,
-        newest: Vector | None = None,
+        third: Vector | None = None,
+        sixth: Vector | None = None,
     ) -> Vector:
         """Return scores, those of lasting excursions by their limit; advance the memories.
 
@@ -74,8 +78,9 @@ class Lasting:
             scores: Shape (n,), one machine's after the other's; 1 is the threshold.
             ready: Shape (n,); a reading whose score is a guess ends an excursion.
             regimes: Shape (n,), regime of each.
-            newest: Shape (n,), what the newest third of each window scores by itself, asked of
+            third: Shape (n,), what the newest third of each window scores by itself, asked of
                 readings at or above the limit; None where nobody knows.
+            sixth: Likewise of its newest sixth.
         """
         out = np.empty(len(scores))
         addresses = addresses_of(list(memories), len(new_memory()))
@@ -85,7 +90,8 @@ class Lasting:
             scores,
             ready,
             regimes,
-            scores if newest is None else newest,
+            scores if third is None else third,
+            scores if sixth is None else sixth,
             self.rows,
             self.limit,
             self.settling_rows,
@@ -132,16 +138,19 @@ def _has_changed(memory: Words, regime: int, settling_rows: int) -> bool:
 
 
 @njit
-def _unless_over(memory: Words, score: float, fresh: float, rows: int, limit: float) -> float:
-    """Return the score of a high reading, the newest third's where that knows better."""
-    if fresh * limit >= 1:
+def _by_parts(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by one
+    memory: Words, score: float, third: float, sixth: float, rows: int, limit: float
+) -> float:
+    """Return the score of a high reading, that of the newest part where that knows better."""
+    if third * limit >= 1:
         memory[OVER] = SEEN
-    elif memory[OVER] == SEEN and fresh < limit:
+    elif memory[OVER] == SEEN and third < limit:
         memory[OVER] = rows
-    if memory[OVER] <= 0:
-        return score
-    memory[OVER] -= 1.0
-    return min(score, fresh)
+    if memory[OVER] > 0:
+        memory[OVER] -= 1.0
+        return min(score, third)
+    soonest = max(third, sixth)
+    return max(score, soonest) if soonest >= 1 else score
 
 
 @njit
@@ -160,7 +169,8 @@ def _follow(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by on
     scores: Vector,
     ready: Flags,
     regimes: Counts,
-    newest: Vector,
+    third: Vector,
+    sixth: Vector,
     rows: int,
     limit: float,
     settling_rows: int,
@@ -172,10 +182,12 @@ def _follow(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by on
         memory = block_at(addresses[at], 5)
         while index < ends[at]:
             mild = settling if _has_changed(memory, regimes[index], settling_rows) else 1.0
-            score, fresh = mild * scores[index], mild * newest[index]
+            score = mild * scores[index]
             if ready[index] and score >= limit:
                 told = _if_lasting(memory, score, rows, limit)
-                out[index] = _unless_over(memory, told, fresh, rows, limit)
+                out[index] = _by_parts(
+                    memory, told, mild * third[index], mild * sixth[index], rows, limit
+                )
             else:
                 memory[ROWS], memory[PEAK], memory[OVER] = 0.0, 0.0, 0.0
                 out[index] = score

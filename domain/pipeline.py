@@ -48,8 +48,8 @@ class Pipeline:
         front: The features.
         detector: The distance from health.
         threshold: The distance at which health ends.
-        lasting: What that is, as a score, for excursions that last or are over, and after a change
-            of regime.
+        lasting: What that is, as a score, for excursions that begin, last or are over, and after a
+            change of regime.
         watch: The sensor watch.
         golden: Readings whose scores travel with the model.
         changes: How much healthy machines move; None where the features do not tell.
@@ -225,7 +225,7 @@ class Pipeline:
             rows.features,
             distance,
         )
-        score = self.lasting.judged(excursions, ends, distance, ready, rows.regimes, newest)
+        score = self.lasting.judged(excursions, ends, distance, ready, rows.regimes, *newest)
         return Scores(
             score=score,
             contributions=self._contributions(rows.features[explained], score[explained]),

@@ -105,10 +105,13 @@ def fit_detector(
     changed = in_blocks(changed, blocks=spec.blocks)
     scores = [detector.score(rows) for detector, rows in held_out]
     threshold, lasting = _limits(spec, scores, changed, period_s=period_s)
-    if newest := held_out_scores(held_out, spec.features):
-        # As far above what health reached as the threshold of the whole window is.
-        ends = _reached(spec, newest, changed) / lasting.limit
-        lasting = replace(lasting, newest=ends / threshold)
+    # As far above what health reached as the threshold of the whole window is.
+    further = [
+        _reached(spec, one, changed) / (lasting.limit * threshold)
+        for one in held_out_scores(held_out, spec.features)
+    ]
+    if further:
+        lasting = replace(lasting, third=further[0], sixth=further[1])
     return fit(np.concatenate(machines)), threshold, lasting
 
 

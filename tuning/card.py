@@ -94,10 +94,12 @@ def _ends(pipeline: Pipeline) -> str:
             f";\n  the first {rules.settling_rows} readings after a change of regime alarm from "
             f"{1 / rules.settling:.3g} times it on"
         )
-    if rules.newest > 0:
+    if rules.third > 0:
+        third, sixth = (pipeline.threshold * one for one in (rules.third, rules.sixth))
         told += (
-            ";\n  a fault is over when the newest third of the window is back below "
-            f"{rules.limit * rules.newest * pipeline.threshold:.4g}"
+            f";\n  or where the newest third or sixth of a high window is at {third:.4g} or "
+            f"{sixth:.4g};\n  a fault is over when that third is back below "
+            f"{rules.limit * third:.4g}"
         )
     return told
 

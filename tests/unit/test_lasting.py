@@ -286,7 +286,7 @@ def test_a_fault_that_ends_is_told_no_longer_than_a_third_of_a_window(pipeline: 
     """Nothing of the fault itself is lost by it, and every score is shared out among sensors."""
     lived = _faint(1, by=40.0)
     found = _scored(pipeline, lived)
-    plain = _scored(replace(pipeline, lasting=replace(pipeline.lasting, newest=0.0)), lived)
+    plain = _scored(replace(pipeline, lasting=replace(pipeline.lasting, third=0.0)), lived)
 
     assert (found.score[210:400] > 1).all()
     assert (found.score[:400] == plain.score[:400]).all()
@@ -304,14 +304,14 @@ def test_only_detectors_of_each_length_know_the_newest_third(pipeline: Pipeline)
         replace(SPEC, features="gated", detector="ensemble"),
         replace(SPEC, detector="pca"),
     ):
-        assert Pipeline.fit(other, past, machine_class(), seed=0).lasting.newest == 0
+        assert Pipeline.fit(other, past, machine_class(), seed=0).lasting.third == 0
     families = Pipeline.fit(replace(SPEC, detector="ensemble"), past, machine_class(), seed=0)
     part = newest_of(families.detector, "gated-scales")
 
     assert isinstance(part, Ensemble)
     assert [one.first for one in part.members] == [8, 8, 8]
-    assert families.lasting.newest > 0
-    assert pipeline.lasting.newest > 0
+    assert families.lasting.third > 0
+    assert pipeline.lasting.third > 0
 
 
 def test_who_begins_again_looks_back_beyond_an_excursion(pipeline: Pipeline) -> None:

@@ -96,7 +96,7 @@ def test_the_card_tells_period_sensors_threshold_and_limits(
         assert wanted in text
     assert "Left out as unusual**: nothing" in text
     assert "what lasts for 60 readings alarms from 0.75 of it on" in text
-    assert "newest third of the window is back below" in text
+    assert "a fault is over when that third is back below" in text
     assert "change of regime" not in text
     assert challenger.figures["detection"] == pytest.approx(np.mean([low, high]))
 
@@ -109,9 +109,9 @@ def test_the_card_names_what_stood_too_far_out_to_be_learnt_from(
     pipeline = replace(judged[0], about={**judged[0].about, "unusual": found})
     replayed = Replayed(name="toy 3", objectives=(0.6, 0.7), detection=0.8, false_alarm_rate=0.01)
 
-    lasting = replace(pipeline.lasting, settling_rows=5, settling=0.8, newest=0.0)
+    lasting = replace(pipeline.lasting, settling_rows=5, settling=0.8, third=0.0)
     text = card.model_card(replace(pipeline, lasting=lasting), replayed, {}, "the first").decode()
 
-    assert "newest third" not in text
+    assert "that third" not in text
     assert "the first 5 readings after a change of regime alarm from 1.25 times it on" in text
     assert "unusual**: 2 readings: m1 2023-11-14T22:13:20.000000Z to 2023-" in text
