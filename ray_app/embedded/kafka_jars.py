@@ -5,11 +5,13 @@ repository is Maven Central or whatever jgo's own configuration (`~/.config/jgo.
 `python -m ray_app.embedded.kafka_jars` writes the lock anew (`make lock`).
 """
 
+import fcntl
 import hashlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,19 +69,36 @@ def cache_dir() -> Path:
 def class_path(cache: Path | None = None) -> str:
     """Return Java's class path of the broker; fetches what is not cached, verifies everything.
 
+    Who starts while another one fetches waits for it and finds everything there.
+
     Raises:
         ServiceUnavailableError: A jar could not be fetched, or is not the pinned one.
     """
     folder = (cache or cache_dir()) / "jars"
     folder.mkdir(parents=True, exist_ok=True)
     jars = read_lock(_LOCK.read_text())
-    missing = [jar for jar in jars if not _is_intact(folder / jar.file_name, jar.sha256)]
-    if missing:
-        context = _maven(folder.parent / "maven")
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            for result in [pool.submit(_fetch, context, jar, folder) for jar in missing]:
-                result.result()
+    if _missing(jars, folder):
+        with _alone(folder):
+            context = _maven(folder.parent / "maven")
+            with ThreadPoolExecutor(_PARALLEL) as pool:
+                fetching = [
+                    pool.submit(_fetch, context, jar, folder) for jar in _missing(jars, folder)
+                ]
+                for result in fetching:
+                    result.result()
     return ":".join(str(folder / jar.file_name) for jar in jars)
+
+
+def _missing(jars: Sequence[Jar], folder: Path) -> list[Jar]:
+    return [jar for jar in jars if not _is_intact(folder / jar.file_name, jar.sha256)]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other starts of this user out; the system lets go of a lock whose holder died."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _maven(repository: Path) -> "MavenContext":
@@ -110,7 +129,7 @@ def _fetch(context: "MavenContext", jar: Jar, folder: Path) -> None:
             f"{jar.file_name} from the Maven repository is not the file pinned in kafka.lock",
             "It was removed and is not used; check the repository that jgo is configured with",
         )
-    # Atomic, so that two starts at once never see half a file.
+    # Atomic, so that a start that looks meanwhile never sees half a file.
     partial = folder / f".{jar.file_name}.{os.getpid()}"
     partial.write_bytes(found.read_bytes())
     partial.replace(folder / jar.file_name)

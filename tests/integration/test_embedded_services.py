@@ -1,7 +1,9 @@
 """The embedded services as a user meets them: started, stopped, started again."""
 
+import fcntl
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -14,6 +16,7 @@ from domain.errors import ServiceUnavailableError
 from ray_app.embedded import kafka, kafka_jars, mlflow, postgres
 from ray_app.embedded.ports import free_port
 from ray_app.embedded.supervisor import Child, Supervisor
+from tests.ingest_support import until
 
 
 def _query(server: postgres.Server, statement: str) -> list[tuple[object, ...]]:
@@ -149,6 +152,35 @@ def test_a_jar_that_is_not_the_pinned_one_is_fetched_anew(
 
     assert "slf4j-api-1.7.36.jar could not be fetched" in str(caught.value)
     assert "KAFKA_BOOTSTRAP_SERVERS" in str(caught.value)
+
+
+def test_who_starts_while_another_fetches_waits_and_fetches_nothing(
+    run_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two first starts at once took each other's files away."""
+    cache = run_home / "shared-cache"
+    (cache / "jars").mkdir(parents=True)
+    jars = [Path(one) for one in kafka_jars.class_path().split(":")]
+    for jar in jars[1:]:
+        (cache / "jars" / jar.name).symlink_to(jar)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+
+    with ThreadPoolExecutor(1) as pool:
+        with (cache / "jars" / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            inode = f":{os.fstat(lock.fileno()).st_ino} "
+            second = pool.submit(kafka_jars.class_path, cache)
+            until(lambda: _is_waited_for(inode))
+            (cache / "jars" / jars[0].name).symlink_to(jars[0])
+        assert second.result().split(":") == [str(cache / "jars" / jar.name) for jar in jars]
+
+
+def _is_waited_for(inode: str) -> bool:
+    """Return whether somebody waits for a lock on a file, as Linux lists it."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and inode in line for line in lines)
 
 
 def test_the_tracking_server_keeps_runs_and_refuses_strange_hosts(run_home: Path) -> None:
