@@ -12,10 +12,10 @@ The first readings after a change of regime are judged more mildly: sensors foll
 that the model knows only nearly, and health scores highest there. Were they judged by the same
 threshold as the hours between, they would set it for those too.
 
-A window sees late what begins and forgets late what is over; its newest third and sixth are too
-restless to be asked at all times, but know better where the whole of it is high. If one of them is
-anomalous by itself, the reading is. If the third was clearly anomalous and has fallen below its own
-limit, the machine is judged by that third until the window holds nothing older.
+A window sees late what begins and forgets late what is over; its newest third is too restless to be
+asked at all times, but knows better where the whole of it is high. If the third is anomalous by
+itself, the reading is. If it was clearly anomalous and has fallen below its own limit, the machine
+is judged by that third until the window holds nothing older.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,6 @@ class Lasting:
         settling: ...by this factor on their score; in (0, 1], 1 changes none.
         third: How many times further the health of the window's newest third goes than that of the
             whole window; 0 where no detector looks at the third alone.
-        sixth: Likewise of its newest sixth.
     """
 
     rows: int
@@ -58,7 +57,6 @@ class Lasting:
     settling_rows: int = 0
     settling: float = 1.0
     third: float = 0.0
-    sixth: float = 0.0
 
     def judged(  # noqa: PLR0913, PLR0917 - columns of the same readings
         self,
@@ -68,7 +66,6 @@ class Lasting:
         ready: Flags,
         regimes: Counts,
         third: Vector | None = None,
-        sixth: Vector | None = None,
     ) -> Vector:
         """Return scores, those of lasting excursions by their limit; advance the memories.
 
@@ -80,7 +77,6 @@ class Lasting:
             regimes: Shape (n,), regime of each.
             third: Shape (n,), what the newest third of each window scores by itself, asked of
                 readings at or above the limit; None where nobody knows.
-            sixth: Likewise of its newest sixth.
         """
         out = np.empty(len(scores))
         addresses = addresses_of(list(memories), len(new_memory()))
@@ -91,7 +87,6 @@ class Lasting:
             ready,
             regimes,
             scores if third is None else third,
-            scores if sixth is None else sixth,
             self.rows,
             self.limit,
             self.settling_rows,
@@ -138,10 +133,8 @@ def _has_changed(memory: Words, regime: int, settling_rows: int) -> bool:
 
 
 @njit
-def _by_parts(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by one
-    memory: Words, score: float, third: float, sixth: float, rows: int, limit: float
-) -> float:
-    """Return the score of a high reading, that of the newest part where that knows better."""
+def _by_third(memory: Words, score: float, third: float, rows: int, limit: float) -> float:
+    """Return the score of a high reading, the newest third's where that knows better."""
     if third * limit >= 1:
         memory[OVER] = SEEN
     elif memory[OVER] == SEEN and third < limit:
@@ -149,8 +142,7 @@ def _by_parts(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by 
     if memory[OVER] > 0:
         memory[OVER] -= 1.0
         return min(score, third)
-    soonest = max(third, sixth)
-    return max(score, soonest) if soonest >= 1 else score
+    return max(score, third) if third >= 1 else score
 
 
 @njit
@@ -170,7 +162,6 @@ def _follow(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by on
     ready: Flags,
     regimes: Counts,
     third: Vector,
-    sixth: Vector,
     rows: int,
     limit: float,
     settling_rows: int,
@@ -185,9 +176,7 @@ def _follow(  # noqa: PLR0913, PLR0917 - compiled code takes its parts one by on
             score = mild * scores[index]
             if ready[index] and score >= limit:
                 told = _if_lasting(memory, score, rows, limit)
-                out[index] = _by_parts(
-                    memory, told, mild * third[index], mild * sixth[index], rows, limit
-                )
+                out[index] = _by_third(memory, told, mild * third[index], rows, limit)
             else:
                 memory[ROWS], memory[PEAK], memory[OVER] = 0.0, 0.0, 0.0
                 out[index] = score

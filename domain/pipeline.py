@@ -20,7 +20,7 @@ from domain.features.learning import fit_features
 from domain.features.state import Counts
 from domain.lasting import NEVER, Lasting
 from domain.machines import MachineClass
-from domain.newest import newest_scores
+from domain.newest import third_scores
 from domain.pipeline_package import packed, unpacked
 from domain.pipeline_spec import PipelineSpec
 from domain.pipeline_training import (
@@ -217,7 +217,7 @@ class Pipeline:
         distance = self.detector.score(rows.features) / self.threshold
         ready = (rows.seen >= self.warmup_rows) & (2 * rows.filled >= self.front.window_rows)
         excursions = [one.excursion for one in states]
-        newest = newest_scores(
+        third = third_scores(
             self.detector,
             self.spec.features,
             self.threshold,
@@ -225,7 +225,7 @@ class Pipeline:
             rows.features,
             distance,
         )
-        score = self.lasting.judged(excursions, ends, distance, ready, rows.regimes, *newest)
+        score = self.lasting.judged(excursions, ends, distance, ready, rows.regimes, third)
         return Scores(
             score=score,
             contributions=self._contributions(rows.features[explained], score[explained]),

@@ -105,13 +105,10 @@ def fit_detector(
     changed = in_blocks(changed, blocks=spec.blocks)
     scores = [detector.score(rows) for detector, rows in held_out]
     threshold, lasting = _limits(spec, scores, changed, period_s=period_s)
-    # As far above what health reached as the threshold of the whole window is.
-    further = [
-        _reached(spec, one, changed) / (lasting.limit * threshold)
-        for one in held_out_scores(held_out, spec.features)
-    ]
-    if further:
-        lasting = replace(lasting, third=further[0], sixth=further[1])
+    if third := held_out_scores(held_out, spec.features):
+        # Its threshold is as far above what health reached as that of the whole window is.
+        reached = _reached(spec, third, changed)
+        lasting = replace(lasting, third=reached / (lasting.limit * threshold))
     return fit(np.concatenate(machines)), threshold, lasting
 
 

@@ -95,11 +95,10 @@ def _ends(pipeline: Pipeline) -> str:
             f"{1 / rules.settling:.3g} times it on"
         )
     if rules.third > 0:
-        third, sixth = (pipeline.threshold * one for one in (rules.third, rules.sixth))
+        third = pipeline.threshold * rules.third
         told += (
-            f";\n  or where the newest third or sixth of a high window is at {third:.4g} or "
-            f"{sixth:.4g};\n  a fault is over when that third is back below "
-            f"{rules.limit * third:.4g}"
+            f";\n  or where the newest third of a high window is at {third:.4g}, and a fault is "
+            f"over when that is back below {rules.limit * third:.4g}"
         )
     return told
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.detectors.ensemble import Ensemble
 from domain.lasting import NEVER, Lasting, new_memory, settling
-from domain.newest import newest_of
+from domain.newest import third_of
 from domain.pipeline import Pipeline
 from domain.pipeline_spec import PipelineSpec
 from domain.pipeline_training import fit_detector
@@ -90,14 +90,10 @@ def test_the_first_readings_after_a_change_of_regime_are_judged_mildly() -> None
     assert found.tolist() == [0.7, 0.7, 0.35, 0.35, 0.35, 0.7, 0.7, 0.35, 0.35, 0.35]
 
 
-def _judged_with(
-    scores: Sequence[float], third: Sequence[float], sixth: Sequence[float] | None = None
-) -> list[float]:
+def _judged_with(scores: Sequence[float], third: Sequence[float]) -> list[float]:
     size = len(scores)
-    parts = (np.array(third), np.zeros(size) if sixth is None else np.array(sixth))
-    found = LASTING.judged(
-        [new_memory()], np.array([size]), np.array(scores), SURE[:size], ONE[:size], *parts
-    )
+    ends, whole = np.array([size]), np.array(scores)
+    found = LASTING.judged([new_memory()], ends, whole, SURE[:size], ONE[:size], np.array(third))
     return [round(one, 9) for one in found.tolist()]
 
 
@@ -121,7 +117,7 @@ def test_a_third_between_limit_and_threshold_is_not_over() -> None:
 
 def test_a_fault_that_comes_back_is_told_at_once() -> None:
     """And what is over a second time is judged by the newest third a second time."""
-    found = _judged_with([3.0] * 6, [2.0, 0.5, 1.4, 0.9, 0.6, 0.6], [0.0, 1.2, 0.0, 0.0, 0.0, 0.0])
+    found = _judged_with([3.0] * 6, [2.0, 0.5, 1.4, 0.9, 0.6, 0.6])
 
     assert found == [3.0, 0.5, 3.0, 3.0, 0.6, 0.6]
 
@@ -131,36 +127,32 @@ def test_a_window_that_was_low_meanwhile_begins_anew() -> None:
     assert _judged_with([3.0, 0.5, 3.0], [2.0, 0.5, 0.5]) == [3.0, 0.5, 3.0]
 
 
-def test_what_begins_is_told_by_the_newest_third_or_sixth_of_a_high_window() -> None:
-    """As high as the part itself is; below the limit nobody is asked."""
+def test_what_begins_is_told_by_the_newest_third_of_a_high_window() -> None:
+    """As high as the third itself is; below the limit nobody is asked."""
     assert _judged_with([0.7, 0.8, 0.9], [1.5, 1.1, 1.3]) == [0.7, 1.1, 1.3]
-    assert _judged_with([0.7, 0.8, 1.4], [0.0] * 3, [1.5, 1.2, 1.3]) == [0.7, 1.2, 1.4]
-    assert _judged_with([0.8, 0.9], [0.9, 0.99], [0.99, 0.9]) == [0.8, 0.9]
+    assert _judged_with([0.8, 0.9, 1.4], [0.9, 0.99, 1.2]) == [0.8, 0.9, 1.4]
 
 
 @given(
-    readings=st.lists(
-        st.tuples(st.floats(0, 3), st.floats(0, 3), st.floats(0, 3)), min_size=1, max_size=60
-    ),
+    readings=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 3)), min_size=1, max_size=60),
     cut=st.integers(0, 60),
 )
-def test_the_newest_parts_say_the_same_in_any_split(
-    readings: list[tuple[float, float, float]], cut: int
+def test_the_newest_third_says_the_same_in_any_split(
+    readings: list[tuple[float, float]], cut: int
 ) -> None:
-    """And no score lies outside what the window and its parts say."""
-    whole, third, sixth = (np.array(column) for column in zip(*readings, strict=True))
+    """And no score lies outside what the window and its third say."""
+    whole, third = (np.array(column) for column in zip(*readings, strict=True))
     memory, parts = new_memory(), []
     for rows in (slice(cut), slice(cut, None)):
         size = len(whole[rows])
         ends = np.array([size])
         sure, where = SURE[:size], ONE[:size]
-        asked = (third[rows], sixth[rows])
-        parts.append(LASTING.judged([memory], ends, whole[rows], sure, where, *asked))
+        parts.append(LASTING.judged([memory], ends, whole[rows], sure, where, third[rows]))
 
-    bulk = np.array(_judged_with(whole.tolist(), third.tolist(), sixth.tolist()))
+    bulk = np.array(_judged_with(whole.tolist(), third.tolist()))
     assert np.concatenate(parts).tolist() == pytest.approx(bulk.tolist(), abs=1e-9)
     assert (bulk >= np.minimum(whole, third) - 1e-9).all()
-    assert (bulk <= np.maximum(whole / LASTING.limit, np.maximum(third, sixth)) + 1e-9).all()
+    assert (bulk <= np.maximum(whole / LASTING.limit, third) + 1e-9).all()
 
 
 @given(
@@ -313,7 +305,7 @@ def test_a_fault_that_ends_is_told_no_longer_than_a_third_of_a_window(pipeline: 
 
 
 def test_a_fault_that_begins_is_told_sooner(pipeline: Pipeline) -> None:
-    """By readings in which it fills a good part of the newest sixth, not of the window."""
+    """By readings in which it fills a good part of the newest third, not of the window."""
     plain = replace(pipeline, lasting=replace(pipeline.lasting, third=0.0))
     for by in (6.0, 8.0, 12.0, 40.0):
         lived = _faint(1, by=by)
@@ -323,7 +315,7 @@ def test_a_fault_that_begins_is_told_sooner(pipeline: Pipeline) -> None:
         assert 200 <= told <= before
 
 
-def test_only_detectors_of_each_length_know_the_newest_parts(pipeline: Pipeline) -> None:
+def test_only_detectors_of_each_length_know_the_newest_third(pipeline: Pipeline) -> None:
     """One window has none, nor has a detector that looks at all lengths at once."""
     past = [healthy(seed, rows=900) for seed in (1, 2, 3)]
     for other in (
@@ -333,14 +325,12 @@ def test_only_detectors_of_each_length_know_the_newest_parts(pipeline: Pipeline)
     ):
         assert Pipeline.fit(other, past, machine_class(), seed=0).lasting.third == 0
     families = Pipeline.fit(replace(SPEC, detector="ensemble"), past, machine_class(), seed=0)
-    third, sixth = newest_of(families.detector, "gated-scales")
+    third = third_of(families.detector, "gated-scales")
 
     assert isinstance(third, Ensemble)
-    assert isinstance(sixth, Ensemble)
-    assert [one.first for one in (*third.members, *sixth.members)] == [8, 8, 8, 12, 12, 12]
-    for one in (families, pipeline):
-        assert one.lasting.third > 0.8
-        assert one.lasting.sixth > 0.8
+    assert [one.first for one in third.members] == [8, 8, 8]
+    assert families.lasting.third > 0.8
+    assert pipeline.lasting.third > 0.8
 
 
 def test_who_begins_again_looks_back_beyond_an_excursion(pipeline: Pipeline) -> None:

@@ -96,7 +96,7 @@ def test_the_card_tells_period_sensors_threshold_and_limits(
         assert wanted in text
     assert "Left out as unusual**: nothing" in text
     assert "what lasts for 60 readings alarms from 0.75 of it on" in text
-    assert "a fault is over when that third is back below" in text
+    assert "when that is back below" in text
     assert "change of regime" not in text
     assert challenger.figures["detection"] == pytest.approx(np.mean([low, high]))
 
@@ -112,6 +112,6 @@ def test_the_card_names_what_stood_too_far_out_to_be_learnt_from(
     lasting = replace(pipeline.lasting, settling_rows=5, settling=0.8, third=0.0)
     text = card.model_card(replace(pipeline, lasting=lasting), replayed, {}, "the first").decode()
 
-    assert "that third" not in text
+    assert "newest third" not in text
     assert "the first 5 readings after a change of regime alarm from 1.25 times it on" in text
     assert "unusual**: 2 readings: m1 2023-11-14T22:13:20.000000Z to 2023-" in text
