@@ -12,7 +12,6 @@ Serve, the crew and MLflow are added by whoever uses it (`ray_app.platform.Platf
 """
 
 import os
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +25,7 @@ from ray_app.embedded.ports import choose
 from ray_app.embedded.supervisor import Supervisor
 from ray_app.platform import HTTP_PORT, Platform, Say, known
 from ray_app.settings import Settings
+from ray_app.signals import ended_by_signals, held_back
 
 _DASHBOARD_PORT = 8265
 
@@ -46,7 +46,7 @@ def running(settings: Settings, *, say: Say, cpus: int | None = None) -> Iterato
     env = settings.env
     with ExitStack() as stack:
         held = stack.enter_context(state.lock(settings.home))
-        stack.enter_context(_ended_by_signals())
+        stack.enter_context(ended_by_signals())
         # Asked before anything is started: a taken port is told at once.
         choose(
             "MILLWRIGHT_HTTP_PORT", env.millwright_http_port, HTTP_PORT, env.millwright_http_host
@@ -78,9 +78,8 @@ def _enter(
 ) -> cluster.Cluster:
     say("Ray: starting")
     began = time.monotonic()
-    ray = stack.enter_context(ray_cluster)
-    # Ray puts handlers of its own in place of ours.
-    stack.enter_context(_ended_by_signals())
+    with held_back():
+        ray = stack.enter_context(ray_cluster)
     say(f"Ray answers, its dashboard on {ray.dashboard} ({time.monotonic() - began:.1f} s)")
     return ray
 
@@ -143,19 +142,3 @@ def _running(settings: Settings, ray: cluster.Cluster) -> state.Running:
         ray=ray.address,
         ray_token=str(ray.token_file),
     )
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an orderly end, as Ctrl-C is one already."""
-
-    def leave(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
