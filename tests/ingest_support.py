@@ -95,8 +95,8 @@ def until(condition: Callable[[], bool], within_s: float = 30) -> None:
         time.sleep(0.02)
 
 
-def waits(database: StorageSettings, application: str) -> bool:
-    """Return whether a connection of this name waits for a lock.
+def waits(database: StorageSettings, application: str, *, lock: str = "%") -> bool:
+    """Return whether a connection of this name waits for a lock, of a type like `lock`.
 
     Each look has a transaction of its own: within one, PostgreSQL shows who was connected when
     it was first asked, so who comes after would never be seen.
@@ -106,8 +106,8 @@ def waits(database: StorageSettings, application: str) -> bool:
             rows(
                 watch,
                 "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted "
-                "AND application_name = %s AND datname = current_database()",
-                (application,),
+                "AND application_name = %s AND datname = current_database() AND locktype LIKE %s",
+                (application, lock),
             )
         )
 

@@ -72,7 +72,7 @@ def test_a_partition_that_two_make_at_once_is_made_once(database: StorageSetting
         with session(database) as on:
             assert partitions.ensure(on, days) == 1
             made = pool.submit(second)
-            until(lambda: waits(database, "the second"))
+            until(lambda: waits(database, "the second", lock="advisory"))
         assert made.result() == 0
 
 
