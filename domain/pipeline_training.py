@@ -107,7 +107,7 @@ def fit_detector(
     threshold, lasting = _limits(spec, scores, changed, period_s=period_s)
     if third := held_out_scores(held_out, spec.features):
         # Its threshold is as far above what health reached as that of the whole window is.
-        reached = _reached(spec, third, changed)
+        reached = _reached(spec, _between(third, changed))
         lasting = replace(lasting, third=reached / (lasting.limit * threshold))
     return fit(np.concatenate(machines)), threshold, lasting
 
@@ -119,7 +119,7 @@ def _limits(
     window_rows = spec.window_rows(period_s)
     calm = _between(scores, changed)
     restless = np.concatenate(scores)[np.concatenate(changed)]
-    reached = _reached(spec, scores, changed)
+    reached = _reached(spec, calm)
     settled = 1.0
     if len(restless):
         settled = reached / threshold_of(restless, quantile=spec.quantile, margin=1.0)
@@ -141,10 +141,9 @@ def _between(scores: Sequence[Vector], changed: Sequence[Flags]) -> list[Vector]
     return [one[~after] for one, after in zip(scores, changed, strict=True)]
 
 
-def _reached(spec: PipelineSpec, scores: Sequence[Vector], changed: Sequence[Flags]) -> float:
-    """Return how far health goes in the hours between, without a margin."""
-    calm = np.concatenate(_between(scores, changed))
-    return threshold_of(calm, quantile=spec.quantile, margin=1.0)
+def _reached(spec: PipelineSpec, calm: Sequence[Vector]) -> float:
+    """Return how far health goes by its scores in the hours between, without a margin."""
+    return threshold_of(np.concatenate(calm), quantile=spec.quantile, margin=1.0)
 
 
 def _settling_rows(window_rows: int) -> int:

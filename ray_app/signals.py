@@ -2,16 +2,27 @@
 
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, cast
 
-type _Handler = Callable[[int, FrameType | None], object]
+type Handler = Callable[[int, FrameType | None], object]
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HEARD: Final = b"it ends as soon as this step is over; once more ends it at once\n"
+_STDERR: Final = 2
+
+
+@contextmanager
+def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
+    """Handle signals within the block, and as before after it, whatever the block put there."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -21,13 +32,9 @@ def ended_by_signals() -> Iterator[None]:
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    orderly = {signal.SIGTERM: leave, signal.SIGHUP: leave}
+    with handled({**orderly, signal.SIGINT: signal.default_int_handler}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -40,7 +47,7 @@ def held_back() -> Iterator[None]:
     To be called within `ended_by_signals`, whose handlers say what the end is; they are in place
     again afterwards, whatever the block put there.
     """
-    before = {number: cast("_Handler", signal.getsignal(number)) for number in _ENDING}
+    before = {number: cast("Handler", signal.getsignal(number)) for number in _ENDING}
     asked: list[int] = []
 
     def wait(number: int, frame: FrameType | None) -> None:
@@ -48,14 +55,11 @@ def held_back() -> Iterator[None]:
             asked.clear()
             before[signal.Signals(number)](number, frame)
         asked.append(number)
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _HEARD)  # no buffer, no lock
+        os.write(_STDERR, _HEARD)  # takes no lock that the interrupted step may hold
 
-    for one in _ENDING:
-        signal.signal(one, wait)
     try:
-        yield
+        with handled(dict.fromkeys(_ENDING, wait)):
+            yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
         if asked:
             before[signal.Signals(asked[0])](asked[0], None)

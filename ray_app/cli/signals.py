@@ -4,6 +4,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ray_app.signals import handled
+
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
@@ -12,9 +14,5 @@ def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
     def ask(_number: int, _frame: object) -> None:
         stop()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled({signal.SIGINT: ask, signal.SIGTERM: ask}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
